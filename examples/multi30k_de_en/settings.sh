@@ -1,0 +1,27 @@
+# Sizes and folders of this example. SMOKE=1 makes everything tiny; ARCH=transformer takes the other model.
+. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+
+SRC=de TGT=en
+ARCH=${ARCH:-lstm}
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+if [ "$SMOKE" = 1 ]; then
+    WORK=${WORK:-$HERE/work-smoke}
+    PREPARE_FLAGS=(--vocab-size 300 --limit 150)
+    EPOCHS=2 SEARCH_EPOCHS=1
+else
+    WORK=${WORK:-$HERE/work}
+    PREPARE_FLAGS=(--vocab-size 4000)
+    EPOCHS=${EPOCHS:-14} SEARCH_EPOCHS=${SEARCH_EPOCHS:-2}
+fi
+
+case $ARCH in
+    lstm) MODEL_FLAGS=(--arch iwslt_goyal2017 --share-all-embeddings --dropout 0.3) ;;
+    transformer) MODEL_FLAGS=(--arch transformer_iwslt_de_en --share-all-embeddings --dropout 0.3) ;;
+    *) fail "ARCH must be lstm or transformer, got $ARCH" ;;
+esac
+if [ "$SMOKE" = 1 ] && [ "$ARCH" = transformer ]; then
+    MODEL_FLAGS+=(--encoder-layers 2 --decoder-layers 2 --encoder-embed-dim 64 --decoder-embed-dim 64)
+elif [ "$SMOKE" = 1 ]; then
+    MODEL_FLAGS+=(--encoder-embed-dim 64 --encoder-hidden-size 64 --decoder-embed-dim 64 --decoder-hidden-size 64
+        --decoder-out-embed-dim 64)
+fi

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# bash train.sh METHOD SEED. METHOD: cross-entropy, cross-entropy-continued, soft-beam-direct
+. "$(dirname "$0")/settings.sh"
+
+[ $# -eq 2 ] || fail "usage: bash train.sh METHOD SEED"
+METHOD=$1 SEED=$2
+BASE=$WORK/models/$ARCH-cross-entropy-$SEED
+
+DATA_FLAGS=("$WORK/bin" --task search_translation --source-lang $SRC --target-lang $TGT --num-workers 0 --seed "$SEED")
+OPTIMIZER_FLAGS=(--optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1.0)
+SMOOTHED=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
+# Everything after cross entropy starts from its best checkpoint, with a new optimizer and the same small learning rate.
+CONTINUE_FLAGS=(--finetune-from-model "$BASE/checkpoint_best.pt" --lr "${SEARCH_LR:-1e-4}" --max-epoch "$SEARCH_EPOCHS"
+    --max-tokens 1500)
+
+case $METHOD in
+    cross-entropy)
+        train "$BASE" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SMOOTHED[@]}" \
+            --lr 1e-3 --lr-scheduler inverse_sqrt --warmup-updates 400 --max-tokens 1500 --max-epoch "$EPOCHS"
+        ;;
+    cross-entropy-continued)
+        train "$WORK/models/$ARCH-$METHOD-$SEED" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" \
+            "${CONTINUE_FLAGS[@]}" "${SMOOTHED[@]}"
+        ;;
+    soft-beam-direct)
+        train "$WORK/models/$ARCH-$METHOD-$SEED" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" \
+            "${CONTINUE_FLAGS[@]}" --criterion soft_beam_direct --soft-beam-size 3 --soft-beam-top-k successive \
+            --soft-beam-alpha "${ALPHA:-1}" --soft-beam-alpha-growth "${GROWTH:-2}" --soft-beam-alpha-max 100 \
+            --search-nll-weight "${NLL_WEIGHT:-0.5}"
+        ;;
+    *) fail "METHOD must be cross-entropy, cross-entropy-continued or soft-beam-direct, got $METHOD" ;;
+esac

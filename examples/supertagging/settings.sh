@@ -1,0 +1,21 @@
+# Sizes and folders of this example. SMOKE=1 makes everything tiny; HIDDEN=512 is the paper's size.
+. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+if [ "$SMOKE" = 1 ]; then
+    WORK=${WORK:-$HERE/work-smoke}
+    PREPARE_FLAGS=(--limit 120)
+    HIDDEN=32 EPOCHS=2 SEARCH_EPOCHS=1
+else
+    WORK=${WORK:-$HERE/work}
+    PREPARE_FLAGS=()
+    HIDDEN=${HIDDEN:-256} EPOCHS=${EPOCHS:-14} SEARCH_EPOCHS=${SEARCH_EPOCHS:-3}
+fi
+
+# Rows of the table. The control is cross entropy continued for the same number of updates at the same learning rate.
+METHODS=(cross-entropy cross-entropy-continued)
+for objective in direct hinge; do
+    for top_k in squared-distance successive; do
+        METHODS+=("soft-beam-$objective-$top_k-constant" "soft-beam-$objective-$top_k-annealed")
+    done
+done

@@ -1,0 +1,93 @@
+# What the quickstart and the examples share; source it. Sets ROOT, PLUGIN, SMOKE, DEVICE_FLAGS; puts .venv on the PATH.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+PLUGIN="$ROOT/seqsearch_fairseq"
+SMOKE=${SMOKE:-0}
+bash "$ROOT/scripts/env.sh"
+export PATH="$ROOT/.venv/bin:$PATH"
+export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+
+# Everything runs on the CPU unless there is a GPU that torch can use.
+DEVICE_FLAGS=(--cpu)
+if command -v nvidia-smi > /dev/null && python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+    DEVICE_FLAGS=()
+fi
+
+say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*"; }
+fail() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# preprocess BIN TEXT_DIR SOURCE TARGET FLAG...: fairseq-preprocess of TEXT_DIR/{train,valid,test}.* into BIN, once.
+preprocess() {
+    local bin=$1 text=$2 source=$3 target=$4
+    shift 4
+    if [ -e "$bin/done" ]; then return; fi
+    say "preprocessing $text"
+    rm -rf "$bin"
+    if ! fairseq-preprocess --source-lang "$source" --target-lang "$target" --destdir "$bin" --workers 2 \
+        --trainpref "$text/train" --validpref "$text/valid" --testpref "$text/test" "$@" > "$bin.log" 2>&1; then
+        tail -n 5 "$bin.log" >&2
+        fail "fairseq-preprocess failed; the whole log is $bin.log"
+    fi
+    touch "$bin/done"
+}
+
+# train DIR FLAG...: fairseq-train into DIR. Resumes what was cut off, skips what is done, prints a line an epoch.
+train() {
+    local dir=$1
+    shift
+    if [ -e "$dir/done" ]; then
+        say "$(basename "$dir"): trained already"
+        return
+    fi
+    mkdir -p "$dir"
+    say "$(basename "$dir"): training, log in $dir/train.log"
+    if ! fairseq-train --user-dir "$PLUGIN" "${DEVICE_FLAGS[@]}" --save-dir "$dir" --no-progress-bar \
+        --log-interval 100 --no-epoch-checkpoints "$@" 2>&1 | tee -a "$dir/train.log" | epochs "$(basename "$dir")"; then
+        tail -n 5 "$dir/train.log" | cut -c 1-500 >&2
+        fail "fairseq-train failed; the whole log is $dir/train.log"
+    fi
+    touch "$dir/done"
+}
+
+# epochs NAME: of fairseq-train's log on standard input, what each validation says, in short.
+epochs() {
+    awk -v name="$1" -F ' \\| ' '/valid on/ {
+        line = ""
+        for (i = 4; i <= NF; i++) if ($i ~ /^(epoch|loss|nll_loss|ppl|bleu|accuracy_|alpha|hard_beam_cost|beam_distance)/) line = line "  " $i
+        print "          " name ":" line; fflush()
+    }'
+}
+
+# generate OUT FLAG...: fairseq-generate into the file OUT, whole or not at all.
+generate() {
+    local out=$1
+    shift
+    mkdir -p "$(dirname "$out")"
+    if ! fairseq-generate --user-dir "$PLUGIN" "${DEVICE_FLAGS[@]}" "$@" > "$out.tmp" 2> "$out.log"; then
+        tail -n 5 "$out.log" | cut -c 1-500 >&2
+        fail "fairseq-generate failed; the whole log is $out.log"
+    fi
+    mv "$out.tmp" "$out"
+}
+
+# plain OUT KIND: the lines of one kind (D, H, T, ...) of fairseq-generate's output, in the data's order, text only.
+plain() { { grep "^$2-" "$1" || true; } | LC_ALL=C sort -t- -k2n | awk -F'\t' '{print $NF}'; }
+
+# bleu REFERENCE HYPOTHESES RESULTS_DIR METHOD DECODER SEED: score with sacrebleu, and keep the score.
+bleu() {
+    local json score signature
+    json=$(sacrebleu "$1" -i "$2" -m bleu -w 2 --format json)
+    score=$(python -c 'import json, sys; print(json.loads(sys.argv[1])["score"])' "$json")
+    signature=$(python -c 'import json, sys; print(json.loads(sys.argv[1])["signature"])' "$json")
+    keep_score "$3" "$4" "$5" "$6" "test BLEU" "$score" "$signature"
+}
+
+# keep_score RESULTS_DIR METHOD DECODER SEED METRIC SCORE SIGNATURE
+keep_score() {
+    python "$ROOT/scripts/results.py" add "$1" --method "$2" --decoder "$3" --seed "$4" --metric "$5" --score "$6" --signature "$7"
+    say "$2, seed $4, $3: $5 $6"
+}

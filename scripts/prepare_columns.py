@@ -1,0 +1,80 @@
+"""Turn column files (one token a line, a blank line after each sentence) into parallel text for fairseq-preprocess.
+
+Writes OUTPUT_DIR/{train,valid,test}.{words,labels}, one sentence a line. Spaces inside a column become underscores.
+"""
+
+import argparse
+import itertools
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from seqsearch_fairseq.data.columns import FormatError, read_columns
+
+
+def main() -> int:
+    args = build_parser().parse_args()
+    output = Path(args.output_dir)
+    temporary = output.with_name(output.name + ".tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        for split in ("train", "valid", "test"):
+            print(convert(Path(getattr(args, split)), temporary, split, args))
+        shutil.rmtree(output, ignore_errors=True)
+        os.replace(temporary, output)
+    except (FormatError, OSError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="folder to write; replaced as a whole when it exists")
+    for split in ("train", "valid", "test"):
+        parser.add_argument(f"--{split}", required=True, metavar="FILE", help=f"column file of the {split} split")
+    parser.add_argument("--word-column", type=int, default=0, help="column of the words, from 0 (default: %(default)s)")
+    parser.add_argument("--label-column", type=int, default=-1, help="column of the labels (default: the last one)")
+    parser.add_argument("--lowercase", action="store_true", help="lower-case the words")
+    parser.add_argument("--limit", type=int, help="use only the first N sentences of each split (for a trial run)")
+    return parser
+
+
+def convert(path: Path, output: Path, split: str, args) -> str:
+    """Write one split, as a stream; return its summary."""
+    sentences = tokens = 0
+    labels: set[str] = set()
+    with (
+        path.open("rb") as lines,
+        (output / f"{split}.words").open("w", encoding="utf-8") as words_out,
+        (output / f"{split}.labels").open("w", encoding="utf-8") as labels_out,
+    ):
+        stream = itertools.islice(read_columns(lines, str(path)), args.limit)
+        for sentence in tqdm(stream, desc=path.name, unit=" sentences", disable=not sys.stderr.isatty()):
+            words, tags = (
+                [pick(row, column, path, sentence.line + offset) for offset, row in enumerate(sentence.rows)]
+                for column in (args.word_column, args.label_column)
+            )
+            words_out.write(" ".join(word.lower() if args.lowercase else word for word in words) + "\n")
+            labels_out.write(" ".join(tags) + "\n")
+            sentences, tokens = sentences + 1, tokens + len(words)
+            labels.update(tags)
+    if sentences == 0:
+        raise FormatError(f"{path} holds no sentence")
+    return f"{split}: {sentences} sentences, {tokens} tokens, {len(labels)} labels"
+
+
+def pick(row: list[str], column: int, path: Path, line: int) -> str:
+    try:
+        return "_".join(row[column].split())
+    except IndexError:
+        raise FormatError(f"{path}, line {line}: there is no column {column}, the line has {len(row)}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""A fairseq decoder and its incremental state, seen as a `Step`.
+
+No decoder is written again here. Each step runs the decoder's own incremental forward on dummy tokens, while a forward
+hook on `decoder.embed_tokens` puts the (soft) input embedding in place of what the dummies would look up.
+"""
+
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from fairseq.models.lstm import LSTMDecoder
+from fairseq.models.transformer import TransformerDecoderBase
+from torch import Tensor, nn
+
+from seqsearch_fairseq.algorithms.step import State
+from seqsearch_fairseq.errors import UsageError
+from seqsearch_fairseq.models.tagger import TaggerDecoder
+
+SUPPORTED = (LSTMDecoder, TransformerDecoderBase, TaggerDecoder)
+LOCAL_SCORES = {
+    "log-probs": lambda logits: F.log_softmax(logits, dim=-1),
+    "logits": lambda logits: logits,
+}
+_BATCH_SECOND = ("prev_hiddens", "prev_cells")  # cached as (layers, N, D); everything else has N first
+
+
+def check_decoder(decoder: nn.Module) -> None:
+    """Refuse a decoder that cannot be stepped through with soft inputs.
+
+    Raises:
+        UsageError: the decoder's family is unknown, or one of its options changes what a step is.
+    """
+    name = type(decoder).__name__
+    if not isinstance(decoder, SUPPORTED):
+        known = ", ".join(kind.__name__ for kind in SUPPORTED)
+        raise UsageError(f"search-aware training cannot step through the decoder {name}; supported are: {known}")
+    if getattr(decoder, "adaptive_softmax", None) is not None:
+        raise UsageError(
+            f"{name} has an adaptive softmax, which gives no score for each single token; "
+            "train it without --adaptive-softmax-cutoff and with a criterion other than adaptive_loss"
+        )
+    if not isinstance(decoder.embed_tokens, nn.Embedding):
+        raise UsageError(
+            f"{name} embeds its input with {type(decoder.embed_tokens).__name__}; a soft token needs a plain "
+            "embedding table (no --adaptive-input, no quantised embeddings)"
+        )
+    if getattr(decoder, "decoder_layerdrop", 0.0) > 0.0:
+        raise UsageError(
+            f"{name} drops layers at random (--decoder-layerdrop {decoder.decoder_layerdrop}), so its steps do not "
+            "share one state; set --decoder-layerdrop 0"
+        )
+
+
+class FairseqStep:
+    """A `Step` (see `algorithms/step.py`) of a stock fairseq decoder or of a tagger.
+
+    Args:
+        model: encoder-decoder model.
+        encoder_out: what `model.encoder` returned for B sentences.
+        batch_size: B.
+        scores: `"log-probs"` or `"logits"`, the local score.
+    """
+
+    def __init__(self, model, encoder_out, batch_size: int, scores: str = "log-probs"):
+        check_decoder(model.decoder)
+        self.model = model
+        self.decoder = model.decoder
+        self.encoder_out = encoder_out
+        self.batch_size = batch_size
+        self.bos = self.decoder.dictionary.eos()  # fairseq begins a target sentence with the end-of-sentence symbol
+        self.local_scores = LOCAL_SCORES[scores]
+        self._rows = encoder_out
+        self._beam_size = 1
+
+    @property
+    def embedding(self) -> Tensor:
+        return self.decoder.embed_tokens.weight
+
+    def start(self, beam_size: int) -> State:
+        device = self.embedding.device
+        order = torch.arange(self.batch_size, device=device).repeat_interleave(beam_size)
+        self._rows = self.model.encoder.reorder_encoder_out(self.encoder_out, order)  # N rows, one a beam
+        return State({}, position=0, shared={})
+
+    def __call__(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        tokens = torch.full((inputs.size(0), state.position + 1), self.bos, device=inputs.device)
+        cache = _to_cache(state)
+        with _soft_embedding(self.decoder.embed_tokens, inputs.to(self.embedding.dtype)):
+            logits = self.decoder(tokens, encoder_out=self._rows, incremental_state=cache)[0][:, -1]
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        return self.local_scores(logits.to(wide)), _to_state(cache, state.position + 1, self._static_keys())
+
+    def _static_keys(self) -> set[str]:
+        """Keys of the attention over the encoder, whose cached keys and values never change."""
+        layers = getattr(self.decoder, "layers", [])
+        modules = [getattr(layer, "encoder_attn", None) for layer in layers]
+        return {f"{m._incremental_state_id}.attn_state" for m in modules if m is not None}
+
+
+@contextmanager
+def _soft_embedding(embed_tokens: nn.Module, inputs: Tensor):
+    """While open, `embed_tokens` returns `inputs` (N, E) as the embedding of one token a row."""
+    handle = embed_tokens.register_forward_hook(lambda module, args, output: inputs.unsqueeze(1))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _to_state(cache: dict, position: int, static_keys: set[str]) -> State:
+    tensors, shared = {}, {}
+    for module, entries in cache.items():
+        for name, tensor in entries.items():
+            if tensor is None or module in static_keys or name.endswith("padding_mask"):
+                shared[module, name] = tensor
+            else:
+                tensors[f"{module}/{name}"] = tensor.transpose(0, 1) if name in _BATCH_SECOND else tensor
+    return State(tensors, position, shared)
+
+
+def _to_cache(state: State) -> dict:
+    cache: dict = {}
+    for (module, name), tensor in state.shared.items():
+        cache.setdefault(module, {})[name] = tensor
+    for key, tensor in state.tensors.items():
+        module, name = key.split("/")
+        tensor = tensor.transpose(0, 1).contiguous() if name in _BATCH_SECOND else tensor.contiguous()
+        cache.setdefault(module, {})[name] = tensor
+    return cache

@@ -1,0 +1,180 @@
+"""The relaxed beam: Goyal, Neubig, Dyer, Berg-Kirkpatrick 2018 (arXiv 1708.00111), algorithm 3, and its two objectives.
+
+At each step every live beam i offers its candidates `S[i, v] = s[i] + f(h_i)[v]`. A relaxed top-k (`relaxations.py`)
+gives K distributions `P_j` over them, and everything that hard beam search would pick is averaged under `P_j` instead:
+
+    soft backpointer  b_j[i] = sum_v P_j[i, v]          token weights  a_j[v] = sum_i P_j[i, v]
+    score             s'_j   = sum P_j * S               input          e_j    = a_j @ embedding
+    state             h'_j   = sum_i b_j[i] h_i          cost           L'_j   = sum_i b_j[i] L_i + sum_v a_j[v] d_t(v)
+
+The direct objective is the cost of the (softly) best final beam. The hinge objective searches with the costs added to
+the candidates' scores and asks the gold sequence to score above what it finds.
+"""
+
+from itertools import combinations
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from seqsearch_fairseq.algorithms.costs import TokenCosts
+from seqsearch_fairseq.algorithms.hard_beam import check_search_arguments, first_live, follow_backpointers
+from seqsearch_fairseq.algorithms.relaxations import TOP_K, check_alpha, peaked_softmax
+from seqsearch_fairseq.algorithms.step import State, Step, first_inputs
+
+SAME_STATE = 1e-3  # two states that differ by less than this everywhere have collapsed into one
+
+
+class Selection(NamedTuple):
+    """What one relaxed top-k over the K * V candidates of a step chooses."""
+
+    soft_beams: Tensor  # (B, K, K) soft backpointers b_j[i]
+    soft_tokens: Tensor  # (B, K, V) token weights a_j[v]
+    scores: Tensor  # (B, K) s'_j
+    live: Tensor  # (B, K) bool
+    beams: Tensor  # (B, K) hard backpointers: beam of the largest weight
+    tokens: Tensor  # (B, K) and its token
+
+
+class SoftBeam(NamedTuple):
+    """The K soft hypotheses of each sentence, read at the sentence's own last step."""
+
+    scores: Tensor  # (B, K)
+    costs: Tensor  # (B, K) expected cost of each soft hypothesis
+    live: Tensor  # (B, K) bool: False where there are fewer than K hypotheses
+    beams: Tensor  # (B, T, K) hard backpointers
+    tokens: Tensor  # (B, T, K) the tokens that they append
+    collapsed: Tensor  # (B,) bool: the states of all live beams agree to `SAME_STATE`; False for a single one
+
+
+def soft_beam(
+    step: Step,
+    lengths: Tensor,
+    token_costs: TokenCosts,
+    beam_size: int,
+    alpha: float,
+    candidates: Tensor,
+    top_k: str = "squared-distance",
+    cost_augmented: bool = False,
+) -> SoftBeam:
+    """Run the relaxed beam for exactly `lengths[b]` steps in sentence b.
+
+    Args:
+        step: the decoder; its local scores are f.
+        lengths: (B,) integer, number of output tokens of each gold sequence.
+        token_costs: d_t(v).
+        beam_size: K, at least 1.
+        alpha: > 0, how peaked every softmax is.
+        candidates: (V,) bool, the tokens that may be output.
+        top_k: which relaxed top-k, a name of `relaxations.TOP_K`.
+        cost_augmented: add d_t(v) to the candidates' scores (for the hinge objective).
+
+    Raises:
+        ValueError: `alpha`, `beam_size`, `candidates` or `top_k` breaks its rule.
+    """
+    check_search_arguments(beam_size, candidates)
+    check_alpha(alpha)
+    if top_k not in TOP_K:
+        raise ValueError(f"`top_k` must be one of {', '.join(TOP_K)}, got {top_k}")
+    batch, width = lengths.numel(), beam_size
+    unmoved = torch.arange(width, device=lengths.device).expand(batch, -1)
+    live = first_live(batch, width, lengths.device)
+    collapsed = torch.zeros(batch, dtype=torch.bool, device=lengths.device)
+    state, inputs = step.start(width), first_inputs(step, width)
+    scores = costs = inputs.new_zeros(batch, width, dtype=torch.promote_types(inputs.dtype, torch.float32))
+    history = []
+    for t in range(int(lengths.max())):
+        local, state = step(inputs, state)
+        local = local.view(batch, width, -1)  # (B, K, V)
+        wrong = token_costs.at(t).to(local.dtype)  # (B, V)
+        total = scores.unsqueeze(2) + local + (wrong.unsqueeze(1) if cost_augmented else 0.0)
+        chosen = _recomputed_select(total, live.unsqueeze(2) & candidates, width, alpha, top_k)
+        paid = _average(chosen.soft_beams, costs) + _average(chosen.soft_tokens, wrong)
+        state = state.mix(chosen.soft_beams)
+        inputs = (chosen.soft_tokens @ step.embedding.to(total.dtype)).flatten(0, 1)  # (N, E)
+
+        going = (t < lengths).unsqueeze(1)  # a sentence that has ended keeps what it had
+        last = lengths == t + 1
+        scores, costs = torch.where(going, chosen.scores, scores), torch.where(going, paid, costs)
+        live = torch.where(going, chosen.live, live)
+        collapsed = torch.where(last, _collapsed(state, live), collapsed)
+        history.append((torch.where(going, chosen.beams, unmoved), chosen.tokens))
+    beams, tokens = (torch.stack(column, dim=1) for column in zip(*history, strict=True))
+    return SoftBeam(scores, costs, live, beams, tokens, collapsed)
+
+
+def direct_objective(result: SoftBeam, alpha: float) -> Tensor:
+    """Goyal et al. 2018, equation 4: `sum_j softmax(alpha * s_T)_j L_j`, for each sentence: (B,)."""
+    best = peaked_softmax(result.scores, alpha, result.live)
+    return (best * result.costs).sum(dim=1)
+
+
+def hinge_objective(result: SoftBeam, alpha: float, gold_scores: Tensor) -> Tensor:
+    """`max(0, sum_j softmax(alpha * s_T)_j s_T,j - score(gold))` for each sentence: (B,).
+
+    Args:
+        result: of a cost-augmented search.
+        alpha: > 0.
+        gold_scores: (B,) sum of the gold tokens' local scores under teacher forcing.
+    """
+    best = peaked_softmax(result.scores, alpha, result.live)
+    violation = (best * torch.where(result.live, result.scores, 0.0)).sum(dim=1) - gold_scores
+    return violation.clamp(min=0.0)
+
+
+def hypotheses(result: SoftBeam) -> Tensor:
+    """(B, K, T) tokens of each final beam, read off by the hard backpointers; arbitrary after a sentence's end."""
+    return follow_backpointers(result.beams, result.tokens)
+
+
+def beam_distance(result: SoftBeam, lengths: Tensor) -> Tensor:
+    """Mean pairwise Hamming distance, per token, between each sentence's live hypotheses: (B,); 0 for a single one.
+
+    Beam diversity: 0 means that the K beams act as one.
+    """
+    tokens = hypotheses(result)
+    inside = torch.arange(tokens.size(2), device=tokens.device) < lengths.unsqueeze(1)  # (B, T)
+    distance = result.scores.new_zeros(lengths.numel())
+    pairs = result.scores.new_zeros(lengths.numel())
+    for i, j in combinations(range(tokens.size(1)), 2):
+        differing = (tokens[:, i].ne(tokens[:, j]) & inside).sum(dim=1) / lengths
+        both = result.live[:, i] & result.live[:, j]
+        distance += differing * both
+        pairs += both
+    return distance / pairs.clamp(min=1)
+
+
+def select(total: Tensor, mask: Tensor, alpha: float, top_k: str, beam_size: int) -> Selection:
+    """Choose K of the candidates `total` (B, K, V) softly, among those where `mask` (B, K, V) is True."""
+    batch, beams, vocabulary = total.shape
+    weights, live = TOP_K[top_k](total.flatten(1), mask.flatten(1), beam_size, alpha)  # (B, K, K*V)
+    scores = torch.einsum("bjm,bm->bj", weights, torch.where(mask, total, 0.0).flatten(1))
+    best = weights.detach().argmax(dim=2)
+    by_candidate = weights.unflatten(2, (beams, vocabulary))  # (B, K, K, V)
+    return Selection(
+        by_candidate.sum(dim=3), by_candidate.sum(dim=2), scores, live, best // vocabulary, best % vocabulary
+    )
+
+
+def _recomputed_select(total: Tensor, mask: Tensor, beam_size: int, alpha: float, top_k: str) -> Selection:
+    """`select`, whose K * K * V weights are made again in the backward pass instead of being kept for every step."""
+    if not (torch.is_grad_enabled() and total.requires_grad):
+        return select(total, mask, alpha, top_k, beam_size)
+    return checkpoint(select, total, mask, alpha, top_k, beam_size, use_reentrant=False, preserve_rng_state=False)
+
+
+def _average(weights: Tensor, values: Tensor) -> Tensor:
+    """(B, K, M) weights over (B, M) values: (B, K)."""
+    return torch.bmm(weights, values.unsqueeze(2)).squeeze(2)
+
+
+@torch.no_grad()
+def _collapsed(state: State, live: Tensor) -> Tensor:
+    batch, beams = live.shape
+    same = live.sum(dim=1) > 1
+    for tensor in state.tensors.values():
+        rows = tensor.reshape(batch, beams, -1)
+        gap = (rows - rows[:, :1]).abs().amax(dim=2)  # (B, K) against beam 0, which is always live
+        same = same & (gap.masked_fill(~live, 0.0) < SAME_STATE).all(dim=1)
+    return same

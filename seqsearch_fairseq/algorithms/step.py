@@ -1,0 +1,59 @@
+"""A decoder seen as a recurrence: from an input embedding and a state to scores and a new state.
+
+Hard search picks rows of the state (`State.reorder`); soft search blends the K rows of a sentence (`State.mix`).
+Mixing with one-hot weights is reordering.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+
+class State(NamedTuple):
+    """What a decoder remembers between two steps."""
+
+    tensors: dict[str, Tensor]  # the recurrent tensors, each (N, ...)
+    position: int = 0  # steps taken so far
+    shared: Any = None  # what is the same for every beam of a sentence (encoder side); never mixed
+
+    def reorder(self, order: Tensor) -> "State":
+        """Pick rows: row n of the result is row `order[n]`, a row of the same sentence. `order` is (N,), integer."""
+        return self._replace(tensors={name: t.index_select(0, order) for name, t in self.tensors.items()})
+
+    def mix(self, weights: Tensor) -> "State":
+        """Blend the beams of each sentence: row j becomes `sum_i weights[:, j, i] * row_i`.
+
+        Args:
+            weights: (B, K, K), rows sum to one (Goyal et al. 2018, algorithm 3: the soft backpointers).
+        """
+        return self._replace(tensors={name: _mix_rows(weights, t) for name, t in self.tensors.items()})
+
+
+class Step(Protocol):
+    """One step of a decoder for a batch of B sentences whose encoder side is fixed."""
+
+    batch_size: int  # B
+    bos: int  # the token whose embedding is the first input
+
+    @property
+    def embedding(self) -> Tensor:
+        """(V, E): a soft token is `weights @ embedding`."""
+
+    def start(self, beam_size: int) -> State:
+        """The state before the first step, N = B * beam_size rows."""
+
+    def __call__(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """From `inputs` (N, E) and the state to the local scores (N, V), float32 or wider, and the next state."""
+
+
+def first_inputs(step: Step, beam_size: int) -> Tensor:
+    """The embedding of the token that begins a sentence, once for each row: (N, E)."""
+    return step.embedding[step.bos].expand(step.batch_size * beam_size, -1)
+
+
+def _mix_rows(weights: Tensor, rows: Tensor) -> Tensor:
+    batch, beams, _ = weights.shape
+    dtype = torch.promote_types(weights.dtype, rows.dtype)  # half-precision states are blended in float32
+    flat = rows.reshape(batch, beams, -1).to(dtype)  # (B, K, all the rest)
+    return torch.bmm(weights.to(dtype), flat).view_as(rows).to(rows.dtype)

@@ -1,0 +1,175 @@
+"""What every search-aware criterion shares: its checks, the gold's cross entropy, and what is logged."""
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from fairseq.criterions import FairseqCriterion
+from fairseq.dataclass import FairseqDataclass
+from fairseq.distributed import LegacyDistributedDataParallel
+from fairseq.logging import metrics
+from omegaconf import II
+from torch import Tensor
+
+from seqsearch_fairseq.adapters import LOCAL_SCORES, FairseqStep, check_decoder
+from seqsearch_fairseq.errors import UsageError
+
+PER_TOKEN = "token"  # a logged sum that is divided by the number of target tokens
+PER_SENTENCE = "sentence"  # ... by the number of sentences
+
+
+@dataclass
+class SearchCriterionConfig(FairseqDataclass):
+    search_nll_weight: float = field(
+        default=0.0, metadata={"help": "adds this share of the gold sequence's cross entropy to the search objective"}
+    )
+    sentence_avg: bool = II("optimization.sentence_avg")
+
+
+class SearchBatch(NamedTuple):
+    """A batch as an algorithm wants it."""
+
+    step: FairseqStep
+    lengths: Tensor  # (B,) output tokens of each gold sequence
+    gold: Tensor  # (B, T) gold tokens, padded
+    gold_scores: Tensor  # (B,) sum of the gold's local scores, teacher-forced
+    candidates: Tensor  # (V,) bool
+
+
+class Objective(NamedTuple):
+    """What a criterion's algorithm returns."""
+
+    losses: Tensor  # (B,) the search objective of each sentence
+    logs: dict[str, tuple[Tensor, str]]  # name -> (sum over the batch, PER_TOKEN or PER_SENTENCE)
+    settings: dict[str, float]  # name -> value that this epoch uses, alpha for instance
+
+
+class SearchCriterion(FairseqCriterion):
+    """Base of the criterions that unroll the decoder themselves. Subclasses define `objective`."""
+
+    local_scores = "log-probs"
+
+    def __init__(self, cfg: SearchCriterionConfig, task):
+        super().__init__(task)
+        self.cfg = cfg
+        if not hasattr(task, "search_candidates"):
+            raise UsageError(
+                f"the criterion {cfg._name or type(self).__name__} needs --task search_translation or search_tagging, "
+                f"got {type(task).__name__}"
+            )
+        if not 0 <= cfg.search_nll_weight < math.inf:
+            raise UsageError(f"--search-nll-weight must be a number of at least 0, got {cfg.search_nll_weight}")
+        self.register_buffer("candidates", task.search_candidates(), persistent=False)
+
+    @classmethod
+    def build_criterion(cls, cfg, task):
+        return cls(cfg, task)
+
+    def objective(self, batch: SearchBatch) -> Objective:
+        """The search objective of a batch."""
+        raise NotImplementedError
+
+    def forward(self, model, sample, reduce=True):
+        """The loss summed over sentences (each sentence's loss if not `reduce`), the sample size, and what to log."""
+        check_distributed(model)
+        check_decoder(model.decoder)
+        net_input = {name: value for name, value in sample["net_input"].items() if name != "prev_output_tokens"}
+        encoder_out = model.encoder(**net_input)
+        nll, gold_scores = self._teacher_forcing(model, encoder_out, sample)
+        gold = sample["target"]
+        step = FairseqStep(model, encoder_out, len(gold), self.local_scores)
+        batch = SearchBatch(step, self.task.search_lengths(sample), gold, gold_scores, self.candidates)
+        found = self.objective(batch)
+        losses = found.losses + self.cfg.search_nll_weight * nll
+        check_finite(losses, sample["id"])
+
+        sample_size = len(gold) if self.cfg.sentence_avg else sample["ntokens"]
+        logging_output = {
+            "loss": losses.detach().sum(),
+            "objective": found.losses.detach().sum(),
+            "nll_loss": nll.detach().sum(),
+            "ntokens": sample["ntokens"],
+            "nsentences": len(gold),
+            "sample_size": sample_size,
+        }
+        for name, (total, unit) in found.logs.items():
+            logging_output[f"_{unit}_{name}"] = total.detach()
+        for name, value in found.settings.items():
+            logging_output[f"_setting_{name}"] = value * len(gold)
+        return (losses.sum() if reduce else losses), sample_size, logging_output
+
+    def _teacher_forcing(self, model, encoder_out, sample) -> tuple[Tensor, Tensor]:
+        """Each gold sequence's negative log-likelihood and summed local scores: (B,) both, float32 or wider."""
+        needed = self.cfg.search_nll_weight > 0 or self.needs_gold_gradient
+        with torch.set_grad_enabled(needed and torch.is_grad_enabled()):
+            logits = model.decoder(
+                sample["net_input"]["prev_output_tokens"],
+                encoder_out=encoder_out,
+                src_lengths=sample["net_input"]["src_lengths"],
+            )[0]
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            gold = sample["target"].unsqueeze(2)
+            inside = sample["target"].ne(self.padding_idx)
+            nll = -F.log_softmax(logits, dim=-1).gather(2, gold).squeeze(2)
+            if self.local_scores == "log-probs":
+                scores = -nll
+            else:
+                scores = LOCAL_SCORES[self.local_scores](logits).gather(2, gold).squeeze(2)
+            return (nll * inside).sum(dim=1), (scores * inside).sum(dim=1)
+
+    needs_gold_gradient = False  # whether `gold_scores` is part of the objective
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs) -> None:
+        """Aggregate over workers. Losses are per `sample_size`, in their own unit; nll_loss is in bits per token."""
+
+        def total(key):
+            return float(sum(log.get(key, 0) for log in logging_outputs))
+
+        sample_size, ntokens, nsentences = total("sample_size"), total("ntokens"), total("nsentences")
+        metrics.log_scalar("loss", total("loss") / sample_size, sample_size, round=4)
+        metrics.log_scalar("objective", total("objective") / sample_size, sample_size, round=4)
+        metrics.log_scalar("nll_loss", total("nll_loss") / ntokens / math.log(2), ntokens, round=3)
+        metrics.log_derived("ppl", lambda meters: 2 ** min(meters["nll_loss"].avg, 100))
+        weights = {PER_TOKEN: ntokens, PER_SENTENCE: nsentences, "setting": nsentences}
+        for key in sorted({key for log in logging_outputs for key in log if key.startswith("_")}):
+            unit, _, name = key[1:].partition("_")
+            if unit in weights:
+                metrics.log_scalar(name, total(key) / weights[unit], weights[unit], round=4)
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        return True
+
+
+def check_distributed(model) -> None:
+    """Refuse a data-parallel wrapper that would not reduce the gradients of a decoder that we unroll ourselves.
+
+    Raises:
+        UsageError: several processes, and not `--ddp-backend legacy_ddp`.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    if torch.distributed.get_world_size() == 1:
+        return
+    wrapper = model
+    while wrapper is not None:
+        if isinstance(wrapper, LegacyDistributedDataParallel):
+            return
+        wrapper = wrapper._modules.get("module")
+    raise UsageError(
+        "search-aware training in several processes needs --ddp-backend legacy_ddp: it unrolls the decoder itself, and "
+        f"other back ends would not reduce its gradients; got a model wrapped in {type(model).__name__}"
+    )
+
+
+def check_finite(losses: Tensor, ids: Tensor) -> None:
+    """Raise a `FloatingPointError` that names the sentences whose loss is NaN or infinite."""
+    wrong = ~torch.isfinite(losses.detach())
+    if bool(wrong.any()):
+        raise FloatingPointError(
+            f"the loss is {losses.detach()[wrong].tolist()} for the sentences with ids {ids[wrong].tolist()}; "
+            "lower the learning rate or alpha, or look at these sentences (ids count from 0 in the data's order)"
+        )

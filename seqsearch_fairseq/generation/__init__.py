@@ -1,0 +1,1 @@
+"""Decoders for fairseq-generate and fairseq-interactive."""

@@ -1,0 +1,168 @@
+"""Taggers: a bidirectional encoder, and a recurrent decoder whose attention is fixed.
+
+When the decoder outputs the i-th label it reads the encoder's output at the i-th word (Goyal et al. 2018, section 4.1),
+so there is no attention to learn. Its input is the previous label's embedding beside that encoder output.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.models import (
+    FairseqEncoder,
+    FairseqEncoderDecoderModel,
+    FairseqIncrementalDecoder,
+    register_model,
+    register_model_architecture,
+)
+from fairseq.modules import FairseqDropout
+from torch import Tensor, nn
+
+CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
+MAX_POSITIONS = 100_000
+
+
+@dataclass
+class TaggerConfig(FairseqDataclass):
+    cell: ChoiceEnum(list(CELLS)) = field(default="lstm", metadata={"help": "recurrent cell of encoder and decoder"})
+    encoder_embed_dim: int = field(default=128, metadata={"help": "size of the word embeddings"})
+    encoder_hidden_size: int = field(default=128, metadata={"help": "hidden units of the encoder, each direction"})
+    encoder_layers: int = field(default=1, metadata={"help": "layers of the bidirectional encoder"})
+    decoder_embed_dim: int = field(default=32, metadata={"help": "size of the label embeddings"})
+    decoder_hidden_size: int = field(default=128, metadata={"help": "hidden units of the decoder"})
+    decoder_layers: int = field(default=1, metadata={"help": "layers of the decoder"})
+    dropout: float = field(default=0.1, metadata={"help": "dropout on embeddings and on the outputs of both networks"})
+
+
+@dataclass
+class TaggerGRUConfig(TaggerConfig):
+    cell: ChoiceEnum(list(CELLS)) = field(default="gru", metadata={"help": "recurrent cell of encoder and decoder"})
+
+
+class TaggerEncoder(FairseqEncoder):
+    """Word embeddings and a bidirectional recurrent network. Sentences are padded on the right."""
+
+    def __init__(self, cfg: TaggerConfig, dictionary):
+        super().__init__(dictionary)
+        self.embed_tokens = _embedding(len(dictionary), cfg.encoder_embed_dim, dictionary.pad())
+        self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
+        self.rnn = CELLS[str(cfg.cell)](
+            cfg.encoder_embed_dim,
+            cfg.encoder_hidden_size,
+            cfg.encoder_layers,
+            bidirectional=True,
+            batch_first=True,
+            dropout=cfg.dropout if cfg.encoder_layers > 1 else 0.0,
+        )
+        self.output_size = 2 * cfg.encoder_hidden_size
+
+    def forward(self, src_tokens: Tensor, src_lengths: Tensor, **unused) -> dict[str, list[Tensor]]:
+        """From words (B, S), padded on the right, to `encoder_out` (B, S, 2 * hidden)."""
+        words = self.dropout(self.embed_tokens(src_tokens))
+        packed = nn.utils.rnn.pack_padded_sequence(words, src_lengths.cpu(), batch_first=True, enforce_sorted=False)
+        outputs, _ = nn.utils.rnn.pad_packed_sequence(
+            self.rnn(packed)[0], batch_first=True, total_length=src_tokens.size(1)
+        )
+        return {"encoder_out": [self.dropout(outputs)]}
+
+    def reorder_encoder_out(self, encoder_out, new_order):
+        return {name: [t.index_select(0, new_order) for t in values] for name, values in encoder_out.items()}
+
+    def max_positions(self):
+        return MAX_POSITIONS
+
+
+class TaggerDecoder(FairseqIncrementalDecoder):
+    """Recurrent decoder over [previous label; encoder output at the same position]."""
+
+    def __init__(self, cfg: TaggerConfig, dictionary, encoder_size: int):
+        super().__init__(dictionary)
+        self.embed_tokens = _embedding(len(dictionary), cfg.decoder_embed_dim, dictionary.pad())
+        self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
+        self.rnn = CELLS[str(cfg.cell)](
+            cfg.decoder_embed_dim + encoder_size,
+            cfg.decoder_hidden_size,
+            cfg.decoder_layers,
+            batch_first=True,
+            dropout=cfg.dropout if cfg.decoder_layers > 1 else 0.0,
+        )
+        self.fc_out = nn.Linear(cfg.decoder_hidden_size, len(dictionary))
+
+    def forward(self, prev_output_tokens, encoder_out=None, incremental_state=None, src_lengths=None, **unused):
+        """Logits (B, T, V) for T previous labels, or for the last of them when `incremental_state` is given."""
+        memory = encoder_out["encoder_out"][0]  # (B, S, C)
+        length = prev_output_tokens.size(1)
+        state = None
+        if incremental_state is not None:
+            position = min(length - 1, memory.size(1) - 1)  # past the end only the end of sentence is left to say
+            memory, prev_output_tokens = memory[:, position : position + 1], prev_output_tokens[:, -1:]
+            state = self._load(incremental_state)
+        elif length > memory.size(1):
+            raise ValueError(f"a tagger outputs one label a word: {length} labels for {memory.size(1)} words")
+        labels = self.dropout(self.embed_tokens(prev_output_tokens))
+        outputs, state = self.rnn(torch.cat([labels, memory[:, : labels.size(1)]], dim=2), state)
+        if incremental_state is not None:
+            self._save(incremental_state, state)
+        return self.fc_out(self.dropout(outputs)), None
+
+    def reorder_incremental_state(self, incremental_state, new_order):
+        state = self._load(incremental_state)
+        if state is not None:
+            rows = [t.index_select(1, new_order) for t in (state if isinstance(state, tuple) else (state,))]
+            self._save(incremental_state, tuple(rows) if len(rows) > 1 else rows[0])
+
+    def _load(self, incremental_state):
+        cached = self.get_incremental_state(incremental_state, "cached_state")
+        if cached is None:
+            return None
+        return (cached["prev_hiddens"], cached["prev_cells"]) if "prev_cells" in cached else cached["prev_hiddens"]
+
+    def _save(self, incremental_state, state):  # tensors are (layers, B, hidden), as in fairseq's LSTM decoder
+        names = ("prev_hiddens", "prev_cells")
+        tensors = state if isinstance(state, tuple) else (state,)
+        self.set_incremental_state(incremental_state, "cached_state", dict(zip(names, tensors, strict=False)))
+
+    def max_positions(self):
+        return MAX_POSITIONS
+
+
+@register_model("tagger_lstm", dataclass=TaggerConfig)
+class TaggerModel(FairseqEncoderDecoderModel):
+    """Tagger with LSTM cells."""
+
+    @classmethod
+    def build_model(cls, cfg, task):
+        encoder = TaggerEncoder(cfg, task.source_dictionary)
+        return cls(encoder, TaggerDecoder(cfg, task.target_dictionary, encoder.output_size))
+
+
+@register_model("tagger_gru", dataclass=TaggerGRUConfig)
+class TaggerGRUModel(TaggerModel):
+    """Tagger with GRU cells."""
+
+
+def _sizes(**sizes):
+    """An arch: the defaults of `TaggerConfig` with `sizes` in place of some."""
+
+    def arch(args):
+        for name, value in {**vars(TaggerConfig()), **sizes}.items():
+            if not name.startswith("_"):
+                setattr(args, name, getattr(args, name, value))
+
+    return arch
+
+
+# Goyal et al. 2018, section 4: hidden units / label embeddings.
+register_model_architecture("tagger_lstm", "ner_goyal2018")(
+    _sizes(encoder_embed_dim=64, encoder_hidden_size=64, decoder_hidden_size=64, decoder_embed_dim=8)
+)
+register_model_architecture("tagger_lstm", "ccg_goyal2018")(
+    _sizes(encoder_embed_dim=512, encoder_hidden_size=512, decoder_hidden_size=512, decoder_embed_dim=512)
+)
+
+
+def _embedding(count: int, size: int, padding: int) -> nn.Embedding:
+    embedding = nn.Embedding(count, size, padding_idx=padding)
+    nn.init.uniform_(embedding.weight, -0.1, 0.1)
+    nn.init.zeros_(embedding.weight[padding])
+    return embedding

@@ -1,0 +1,148 @@
+"""Tagging as sequence to sequence: the output has exactly the source's length, one label a word.
+
+Data are what fairseq-preprocess makes of two text files, words and labels. The end-of-sentence symbol that it
+appends is taken off both sides: it is not predicted, not scored and not counted.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from fairseq import search
+from fairseq.data import LanguagePairDataset, StripTokenDataset
+from fairseq.logging import metrics
+from fairseq.tasks import register_task
+
+from seqsearch_fairseq.adapters import FairseqStep
+from seqsearch_fairseq.algorithms.hard_beam import hard_beam
+from seqsearch_fairseq.errors import UsageError
+from seqsearch_fairseq.tasks.search_task import SearchTask, SearchTaskConfig, match_decoder_length
+
+FILLER = "madeupword"  # fairseq-preprocess pads a dictionary with these to a multiple of --padding-factor
+
+
+@dataclass
+class SearchTaggingConfig(SearchTaskConfig):
+    tagging_valid_beam: int = field(
+        default=3, metadata={"help": "beam width of the accuracy_beam that validation logs beside accuracy_greedy"}
+    )
+
+
+@register_task("search_tagging", dataclass=SearchTaggingConfig)
+class SearchTaggingTask(SearchTask):
+    """Sequence labelling whose decoder conditions on the labels before."""
+
+    one_label_a_word = True
+
+    @classmethod
+    def setup_task(cls, cfg, **kwargs):
+        if cfg.eval_bleu:
+            raise UsageError(
+                "--eval-bleu is for search_translation; search_tagging logs accuracy_greedy, accuracy_beam"
+            )
+        if cfg.truncate_source:
+            raise UsageError("--truncate-source would leave labels without words; use --max-source-positions to drop")
+        cfg.left_pad_source = cfg.left_pad_target = False
+        cfg.num_batch_buckets = 0
+        task = super().setup_task(cfg, **kwargs)
+        count = int(task.search_candidates().sum())
+        if not 1 <= cfg.tagging_valid_beam <= count:
+            raise UsageError(
+                f"--tagging-valid-beam must be in [1, {count}], the number of labels, got {cfg.tagging_valid_beam}"
+            )
+        return task
+
+    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+        super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
+        pairs = self.datasets[split]
+        _check_lengths(pairs, split, self.cfg.data)
+        self.datasets[split] = self._without_eos(pairs.src, pairs.src_sizes, pairs.tgt, pairs.tgt_sizes, pairs.shuffle)
+
+    def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None):
+        return self._without_eos(src_tokens, src_lengths, None, None, shuffle=True)
+
+    def _without_eos(self, words, word_sizes, labels, label_sizes, shuffle):
+        eos = self.source_dictionary.eos()
+        return LanguagePairDataset(
+            StripTokenDataset(words, eos),
+            np.asarray(word_sizes) - 1,
+            self.source_dictionary,
+            None if labels is None else StripTokenDataset(labels, eos),
+            None if labels is None else np.asarray(label_sizes) - 1,
+            self.target_dictionary,
+            left_pad_source=False,
+            left_pad_target=False,
+            shuffle=shuffle,
+        )
+
+    def search_candidates(self) -> torch.Tensor:
+        """(V,) bool: the labels; no special symbol, and none of the dictionary's fillers."""
+        symbols = self.target_dictionary.symbols
+        first = self.target_dictionary.nspecial
+        return torch.tensor([i >= first and not s.startswith(FILLER) for i, s in enumerate(symbols)])
+
+    def build_generator(self, models, args, seq_gen_cls=None, extra_gen_cls_kwargs=None, **kwargs):
+        generator = super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
+        if isinstance(getattr(generator, "search", None), search.BeamSearch):
+            generator.search = OneLabelAWord(self.target_dictionary, self.search_candidates())
+            generator.should_set_src_lengths = True
+            match_decoder_length(generator)
+        return generator
+
+    def valid_step(self, sample, model, criterion):
+        loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
+        for name, beam_size in (("greedy", 1), ("beam", self.cfg.tagging_valid_beam)):
+            logging_output[f"_correct_{name}"] = self._correct(sample, model, beam_size)
+        logging_output["_labels"] = int(self.search_lengths(sample).sum())
+        return loss, sample_size, logging_output
+
+    @torch.no_grad()
+    def _correct(self, sample, model, beam_size: int) -> int:
+        """Number of right labels in the best hypothesis of a beam search of width `beam_size`."""
+        net_input = sample["net_input"]
+        encoder_out = model.encoder(net_input["src_tokens"], net_input["src_lengths"])
+        step = FairseqStep(model, encoder_out, len(sample["target"]))
+        candidates = self.search_candidates().to(sample["target"].device)
+        best = hard_beam(step, self.search_lengths(sample), beam_size, candidates).tokens[:, 0]
+        return int(best.eq(sample["target"]).sum())
+
+    def reduce_metrics(self, logging_outputs, criterion):
+        super().reduce_metrics(logging_outputs, criterion)
+        labels = sum(log.get("_labels", 0) for log in logging_outputs)
+        if labels > 0:
+            for name in ("greedy", "beam"):
+                correct = sum(log.get(f"_correct_{name}", 0) for log in logging_outputs)
+                metrics.log_scalar(f"accuracy_{name}", 100 * float(correct) / float(labels), int(labels), round=2)
+
+
+class OneLabelAWord(search.BeamSearch):
+    """fairseq's beam search, made to output a label for each word and then, at no cost, the end of sentence."""
+
+    def __init__(self, dictionary, candidates: torch.Tensor):
+        super().__init__(dictionary)
+        self.register_buffer("candidates", candidates)
+
+    def prune_sentences(self, batch_idxs):
+        self.src_lengths = self.src_lengths[batch_idxs]
+
+    def step(self, step, lprobs, scores, *args, **kwargs):
+        lprobs.masked_fill_(~self.candidates.to(lprobs.device), -torch.inf)
+        ended = (self.src_lengths <= step).to(lprobs.device)
+        lprobs[ended] = -torch.inf
+        lprobs[ended, :, self.eos] = 0.0
+        return super().step(step, lprobs, scores, *args, **kwargs)
+
+
+def _check_lengths(pairs, split: str, data: str) -> None:
+    """Each label line must have as many tokens as its word line, and at least one."""
+    words, labels = np.asarray(pairs.src_sizes) - 1, pairs.tgt_sizes
+    if labels is None:
+        return
+    labels = np.asarray(labels) - 1
+    wrong = np.flatnonzero((words != labels) | (words < 1))
+    if len(wrong) > 0:
+        line = wrong[0]
+        raise UsageError(
+            f"search_tagging needs one label for each word, and at least one word: in split '{split}' of {data}, "
+            f"line {line + 1} has {words[line]} words and {labels[line]} labels ({len(wrong)} such lines in all)"
+        )

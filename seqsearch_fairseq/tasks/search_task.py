@@ -1,0 +1,129 @@
+"""What both tasks share: checked data, the clock, the candidates of the search, and the choice of the decoder."""
+
+import copy
+import os
+from dataclasses import dataclass, field
+
+import torch
+from fairseq import utils
+from fairseq.data import data_utils
+from fairseq.dataclass import ChoiceEnum
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from omegaconf import DictConfig, open_dict
+
+from seqsearch_fairseq.errors import UsageError
+from seqsearch_fairseq.generation.soft_beam_generator import SoftBeamGenerator
+
+DECODERS = ("greedy", "beam", "soft-beam")
+
+
+@dataclass
+class SearchTaskConfig(TranslationConfig):
+    decoder: ChoiceEnum(list(DECODERS)) = field(
+        default="beam",
+        metadata={"help": "how to decode: greedy, fairseq's own beam search, or the relaxed beam; --beam is the width"},
+    )
+    soft_beam_decode_alpha: float = field(
+        default=1.0,
+        metadata={"help": "with --decoder soft-beam: how peaked the relaxed top-k is; large is plain beam search"},
+    )
+
+
+class SearchTask(TranslationTask):
+    """A translation task that knows the epoch, which tokens a search may output, and three decoders."""
+
+    one_label_a_word = False  # whether the output has exactly the source's length
+
+    def __init__(self, cfg, src_dict, tgt_dict):
+        super().__init__(cfg, src_dict, tgt_dict)
+        self.epoch = 1  # the clock: what fairseq counts, and restores from a checkpoint
+
+    @classmethod
+    def setup_task(cls, cfg, **kwargs):
+        _check_data(cfg)
+        if not cfg.soft_beam_decode_alpha > 0:
+            raise UsageError(f"--soft-beam-decode-alpha must be positive, got {cfg.soft_beam_decode_alpha}")
+        return super().setup_task(cfg, **kwargs)
+
+    def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+        try:
+            super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
+        except FileNotFoundError as error:
+            if str(error).startswith("Dataset not found"):
+                raise _MissingSplit(_missing_split(self.cfg, split)) from error
+            raise
+        if len(self.datasets[split]) == 0:
+            raise UsageError(f"split '{split}' of {self.cfg.data} is empty: it holds no sentence pair")
+
+    def begin_epoch(self, epoch, model):
+        super().begin_epoch(epoch, model)
+        self.epoch = epoch
+
+    def begin_valid_epoch(self, epoch, model):
+        super().begin_valid_epoch(epoch, model)
+        self.epoch = epoch
+
+    def search_candidates(self) -> torch.Tensor:
+        """(V,) bool: the tokens that a search may output. As in fairseq's beam search, all but padding."""
+        candidates = torch.ones(len(self.target_dictionary), dtype=torch.bool)
+        candidates[self.target_dictionary.pad()] = False
+        return candidates
+
+    def search_lengths(self, sample) -> torch.Tensor:
+        """(B,) number of output tokens of each gold sequence."""
+        return sample["target"].ne(self.target_dictionary.pad()).sum(dim=1)
+
+    def build_generator(self, models, args, seq_gen_cls=None, extra_gen_cls_kwargs=None, **kwargs):
+        decoder = str(self.cfg.decoder)
+        if getattr(args, "score_reference", False) or decoder == "beam":
+            return super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
+        if decoder == "greedy":
+            return super().build_generator(models, _with_beam(args, 1), seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
+        return SoftBeamGenerator.from_args(
+            models, self, args, alpha=self.cfg.soft_beam_decode_alpha, extra=extra_gen_cls_kwargs
+        )
+
+
+class _MissingSplit(UsageError, FileNotFoundError):
+    """fairseq looks for train, train1, train2, ... until it meets a FileNotFoundError."""
+
+
+def match_decoder_length(generator) -> None:
+    """Let `generator` decode as many steps as the source has words, whatever --max-len-a and --max-len-b say."""
+    generator.max_len_a, generator.max_len_b = 1, 0
+
+
+def _with_beam(args, beam: int):
+    args = copy.copy(args)
+    if isinstance(args, DictConfig):
+        with open_dict(args):
+            args.beam = beam
+    else:
+        args.beam = beam
+    return args
+
+
+def _check_data(cfg) -> None:
+    """Say what is missing before fairseq fails on it."""
+    paths = utils.split_paths(cfg.data) if cfg.data else []
+    if not paths:
+        raise UsageError("no data: name the folder that fairseq-preprocess wrote (its --destdir)")
+    for path in paths:
+        if not os.path.isdir(path):
+            raise UsageError(f"the data folder {path} does not exist; fairseq-preprocess writes it (--destdir)")
+    if cfg.source_lang is None or cfg.target_lang is None:
+        cfg.source_lang, cfg.target_lang = data_utils.infer_language_pair(paths[0])
+    if cfg.source_lang is None or cfg.target_lang is None:
+        raise UsageError(
+            f"the data folder {paths[0]} holds no file named like train.SOURCE-TARGET.SOURCE.idx, so the languages are "
+            "unknown; run fairseq-preprocess, or give --source-lang and --target-lang"
+        )
+    for lang in (cfg.source_lang, cfg.target_lang):
+        path = os.path.join(paths[0], f"dict.{lang}.txt")
+        if not os.path.isfile(path):
+            raise UsageError(f"the dictionary {path} does not exist; fairseq-preprocess writes it")
+
+
+def _missing_split(cfg, split: str) -> str:
+    pair = f"{cfg.source_lang}-{cfg.target_lang}"
+    return f"split '{split}' is not in {cfg.data}: there is no {split}.{pair}.{cfg.source_lang}.idx"
