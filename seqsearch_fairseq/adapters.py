@@ -31,7 +31,7 @@ def check_decoder(decoder: nn.Module) -> None:
         UsageError: the decoder's family is unknown, or one of its options changes what a step is.
     """
     name = type(decoder).__name__
-    if not isinstance(decoder, SUPPORTED):
+    if not any(isinstance(decoder, kind) and type(decoder).forward is kind.forward for kind in SUPPORTED):
         known = ", ".join(kind.__name__ for kind in SUPPORTED)
         raise UsageError(f"search-aware training cannot step through the decoder {name}; supported are: {known}")
     if getattr(decoder, "adaptive_softmax", None) is not None:
@@ -43,6 +43,11 @@ def check_decoder(decoder: nn.Module) -> None:
         raise UsageError(
             f"{name} embeds its input with {type(decoder.embed_tokens).__name__}; a soft token needs a plain "
             "embedding table (no --adaptive-input, no quantised embeddings)"
+        )
+    if decoder.training and getattr(getattr(decoder, "cfg", None), "checkpoint_activations", False):
+        raise UsageError(
+            f"{name} recomputes its activations (--checkpoint-activations), which loses the gradients of its state "
+            "from step to step; train without it"
         )
     if getattr(decoder, "decoder_layerdrop", 0.0) > 0.0:
         raise UsageError(
@@ -68,6 +73,8 @@ class FairseqStep:
         self.encoder_out = encoder_out
         self.batch_size = batch_size
         self.bos = self.decoder.dictionary.eos()  # fairseq begins a target sentence with the end-of-sentence symbol
+        if scores not in LOCAL_SCORES:
+            raise ValueError(f"`scores` must be one of {', '.join(LOCAL_SCORES)}, got {scores}")
         self.local_scores = LOCAL_SCORES[scores]
         self._rows = encoder_out
         self._beam_size = 1

@@ -11,7 +11,7 @@ if [ "$SMOKE" = 1 ]; then
 else
     WORK=${WORK:-$HERE/work}
     PREPARE_FLAGS=(--vocab-size 4000)
-    EPOCHS=${EPOCHS:-14} SEARCH_EPOCHS=${SEARCH_EPOCHS:-2}
+    EPOCHS=${EPOCHS:-14} SEARCH_EPOCHS=${SEARCH_EPOCHS:-1}
 fi
 
 case $ARCH in

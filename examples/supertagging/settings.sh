@@ -9,7 +9,7 @@ if [ "$SMOKE" = 1 ]; then
 else
     WORK=${WORK:-$HERE/work}
     PREPARE_FLAGS=()
-    HIDDEN=${HIDDEN:-256} EPOCHS=${EPOCHS:-14} SEARCH_EPOCHS=${SEARCH_EPOCHS:-3}
+    HIDDEN=${HIDDEN:-256} EPOCHS=${EPOCHS:-14} SEARCH_EPOCHS=${SEARCH_EPOCHS:-2}
 fi
 
 # Rows of the table. The control is cross entropy continued for the same number of updates at the same learning rate.

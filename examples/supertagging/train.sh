@@ -10,21 +10,21 @@ BASE=$WORK/models/cross-entropy-$SEED
 DATA_FLAGS=("$WORK/bin" --task search_tagging --source-lang words --target-lang labels --num-workers 0 --seed "$SEED"
     --max-tokens 1000)
 MODEL_FLAGS=(--arch ccg_goyal2018 --encoder-embed-dim "$HIDDEN" --encoder-hidden-size "$HIDDEN" --decoder-hidden-size "$HIDDEN"
-    --decoder-embed-dim 64)
+    --decoder-embed-dim 64 --dropout 0.5)
 OPTIMIZER_FLAGS=(--optimizer adam --clip-norm 5.0)
 SELECTION_FLAGS=(--best-checkpoint-metric accuracy_beam --maximize-best-checkpoint-metric)
 CONTINUE_FLAGS=(--finetune-from-model "$BASE/checkpoint_best.pt" --lr "${SEARCH_LR:-1e-4}" --max-epoch "$SEARCH_EPOCHS")
 
 case $METHOD in
     cross-entropy)
-        train "$BASE" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" --dropout 0.5 \
+        train "$BASE" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" \
             --criterion cross_entropy --lr 1e-3 --lr-scheduler reduce_lr_on_plateau --lr-shrink 0.5 --lr-patience 1 \
             --max-epoch "$EPOCHS"
         exit
         ;;
-    cross-entropy-continued) OBJECTIVE=(--criterion cross_entropy --dropout 0.5) ;;
-    soft-beam-direct-*) OBJECTIVE=(--criterion soft_beam_direct --dropout "${SEARCH_DROPOUT:-0.1}") ;;
-    soft-beam-hinge-*) OBJECTIVE=(--criterion soft_beam_hinge --dropout "${SEARCH_DROPOUT:-0.1}") ;;
+    cross-entropy-continued) OBJECTIVE=(--criterion cross_entropy) ;;
+    soft-beam-direct-*) OBJECTIVE=(--criterion soft_beam_direct) ;;
+    soft-beam-hinge-*) OBJECTIVE=(--criterion soft_beam_hinge) ;;
     *) fail "unknown METHOD $METHOD; known are: ${METHODS[*]}" ;;
 esac
 case $METHOD in
@@ -36,7 +36,7 @@ case $METHOD in
 esac
 case $METHOD in
     *-constant) OBJECTIVE+=(--soft-beam-alpha 10) ;;
-    *-annealed) OBJECTIVE+=(--soft-beam-alpha 1 --soft-beam-alpha-growth 10 --soft-beam-alpha-max 100) ;;
+    *-annealed) OBJECTIVE+=(--soft-beam-alpha 1 --soft-beam-alpha-growth 30 --soft-beam-alpha-max 1000) ;;
 esac
 train "$WORK/models/$METHOD-$SEED" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" \
     "${CONTINUE_FLAGS[@]}" "${OBJECTIVE[@]}"

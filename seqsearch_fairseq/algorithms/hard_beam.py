@@ -30,9 +30,10 @@ def hard_beam(step: Step, lengths: Tensor, beam_size: int, candidates: Tensor) -
         candidates: (V,) bool, the tokens that may be output.
 
     Raises:
-        ValueError: `beam_size` below 1, or no candidate at all.
+        ValueError: `beam_size` below 1, no candidate at all, or a length below 1.
     """
     check_search_arguments(beam_size, candidates)
+    check_lengths(lengths)
     batch, width, vocabulary = lengths.numel(), beam_size, candidates.numel()
     live = first_live(batch, width, lengths.device)
     state, inputs = step.start(width), first_inputs(step, width)
@@ -79,6 +80,12 @@ def follow_backpointers(beams: Tensor, tokens: Tensor) -> Tensor:
 def first_live(batch: int, beam_size: int, device: torch.device) -> Tensor:
     """(B, K) bool: before the first step all hypotheses are the empty one, so only beam 0 is live."""
     return (torch.arange(beam_size, device=device) == 0).expand(batch, -1)
+
+
+def check_lengths(lengths: Tensor) -> None:
+    """Raise a `ValueError` unless every sentence has at least one output token."""
+    if lengths.numel() == 0 or int(lengths.min()) < 1:
+        raise ValueError(f"`lengths` must be at least 1 for every sentence, got {lengths.tolist()}")
 
 
 def check_search_arguments(beam_size: int, candidates: Tensor) -> None:

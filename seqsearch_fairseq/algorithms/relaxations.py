@@ -75,14 +75,22 @@ def check_alpha(alpha: float) -> None:
         raise ValueError(f"`alpha` must be a positive number, got {alpha}")
 
 
+def check_relaxation(alpha: float, top_k: str) -> None:
+    """Raise a `ValueError` for an alpha out of range or a relaxed top-k that does not exist."""
+    check_alpha(alpha)
+    if top_k not in TOP_K:
+        raise ValueError(f"`top_k` must be one of {', '.join(TOP_K)}, got {top_k}")
+
+
 def _log_of_the_rest(logits: Tensor, probs: Tensor, mask: Tensor) -> Tensor:
     """`log(1 - probs)` for `probs = masked_softmax(logits, mask)`, exact where a probability rounds to 1: (B, M).
 
     Only the largest probability can exceed one half. Its complement is summed from the others.
     """
-    largest = torch.zeros_like(mask).scatter(1, probs.argmax(dim=1, keepdim=True), True)
-    others = mask & ~largest
-    everything = masked_logsumexp(logits, mask)
-    rest = torch.where(others.any(dim=1), masked_logsumexp(logits, others), everything)  # none left: nothing to remove
+    top = probs.argmax(dim=1, keepdim=True)
+    largest = torch.zeros_like(mask).scatter(1, top, True)
+    everything = (logits.gather(1, top) - probs.gather(1, top).log()).squeeze(1)  # the log-sum-exp of the whole row
+    rest = masked_logsumexp(logits, mask & ~largest)
+    rest = torch.where(rest.isfinite(), rest, everything)  # there are no others: nothing to remove
     small = torch.log1p(-torch.where(largest, 0.0, probs))
     return torch.where(largest, (rest - everything).unsqueeze(1), small)

@@ -16,25 +16,19 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from seqsearch_fairseq.algorithms.costs import TokenCosts
-from seqsearch_fairseq.algorithms.hard_beam import check_search_arguments, first_live, follow_backpointers
-from seqsearch_fairseq.algorithms.relaxations import TOP_K, check_alpha, peaked_softmax
+from seqsearch_fairseq.algorithms.hard_beam import (
+    check_lengths,
+    check_search_arguments,
+    first_live,
+    follow_backpointers,
+)
+from seqsearch_fairseq.algorithms.relaxations import check_relaxation, peaked_softmax
+from seqsearch_fairseq.algorithms.selection import only_candidate, select
 from seqsearch_fairseq.algorithms.step import State, Step, first_inputs
 
 SAME_STATE = 1e-3  # two states that differ by less than this everywhere have collapsed into one
-
-
-class Selection(NamedTuple):
-    """What one relaxed top-k over the K * V candidates of a step chooses."""
-
-    soft_beams: Tensor  # (B, K, K) soft backpointers b_j[i]
-    soft_tokens: Tensor  # (B, K, V) token weights a_j[v]
-    scores: Tensor  # (B, K) s'_j
-    live: Tensor  # (B, K) bool
-    beams: Tensor  # (B, K) hard backpointers: beam of the largest weight
-    tokens: Tensor  # (B, K) and its token
 
 
 class SoftBeam(NamedTuple):
@@ -71,35 +65,37 @@ def soft_beam(
         cost_augmented: add d_t(v) to the candidates' scores (for the hinge objective).
 
     Raises:
-        ValueError: `alpha`, `beam_size`, `candidates` or `top_k` breaks its rule.
+        ValueError: `lengths`, `alpha`, `beam_size`, `candidates` or `top_k` breaks its rule.
     """
     check_search_arguments(beam_size, candidates)
-    check_alpha(alpha)
-    if top_k not in TOP_K:
-        raise ValueError(f"`top_k` must be one of {', '.join(TOP_K)}, got {top_k}")
+    check_relaxation(alpha, top_k)
+    check_lengths(lengths)
     batch, width = lengths.numel(), beam_size
+    last_steps = set(lengths.tolist())
     unmoved = torch.arange(width, device=lengths.device).expand(batch, -1)
     live = first_live(batch, width, lengths.device)
     collapsed = torch.zeros(batch, dtype=torch.bool, device=lengths.device)
     state, inputs = step.start(width), first_inputs(step, width)
     scores = costs = inputs.new_zeros(batch, width, dtype=torch.promote_types(inputs.dtype, torch.float32))
+    one_candidate = only_candidate(live[:1], candidates)  # for ended sentences: nobody reads what they choose
     history = []
-    for t in range(int(lengths.max())):
+    for t in range(max(last_steps)):
         local, state = step(inputs, state)
         local = local.view(batch, width, -1)  # (B, K, V)
         wrong = token_costs.at(t).to(local.dtype)  # (B, V)
         total = scores.unsqueeze(2) + local + (wrong.unsqueeze(1) if cost_augmented else 0.0)
-        chosen = _recomputed_select(total, live.unsqueeze(2) & candidates, width, alpha, top_k)
-        paid = _average(chosen.soft_beams, costs) + _average(chosen.soft_tokens, wrong)
-        state = state.mix(chosen.soft_beams)
-        inputs = (chosen.soft_tokens @ step.embedding.to(total.dtype)).flatten(0, 1)  # (N, E)
-
         going = (t < lengths).unsqueeze(1)  # a sentence that has ended keeps what it had
-        last = lengths == t + 1
+        allowed = torch.where(going.unsqueeze(2), live.unsqueeze(2) & candidates, one_candidate)
+        chosen = select(total, allowed, alpha, top_k)
+        paid = torch.bmm(chosen.soft_beams, costs.unsqueeze(2)).squeeze(2) + chosen.mean_of_tokens(wrong)
+        state = state.mix(chosen.soft_beams)
+        inputs = chosen.mean_embedding(step.embedding).flatten(0, 1)  # (N, E)
+
         scores, costs = torch.where(going, chosen.scores, scores), torch.where(going, paid, costs)
         live = torch.where(going, chosen.live, live)
-        collapsed = torch.where(last, _collapsed(state, live), collapsed)
-        history.append((torch.where(going, chosen.beams, unmoved), chosen.tokens))
+        if t + 1 in last_steps:
+            collapsed = torch.where(lengths == t + 1, _collapsed(state, live), collapsed)
+        history.append((torch.where(going, chosen.best_beams, unmoved), chosen.best_tokens))
     beams, tokens = (torch.stack(column, dim=1) for column in zip(*history, strict=True))
     return SoftBeam(scores, costs, live, beams, tokens, collapsed)
 
@@ -143,30 +139,6 @@ def beam_distance(result: SoftBeam, lengths: Tensor) -> Tensor:
         distance += differing * both
         pairs += both
     return distance / pairs.clamp(min=1)
-
-
-def select(total: Tensor, mask: Tensor, alpha: float, top_k: str, beam_size: int) -> Selection:
-    """Choose K of the candidates `total` (B, K, V) softly, among those where `mask` (B, K, V) is True."""
-    batch, beams, vocabulary = total.shape
-    weights, live = TOP_K[top_k](total.flatten(1), mask.flatten(1), beam_size, alpha)  # (B, K, K*V)
-    scores = torch.einsum("bjm,bm->bj", weights, torch.where(mask, total, 0.0).flatten(1))
-    best = weights.detach().argmax(dim=2)
-    by_candidate = weights.unflatten(2, (beams, vocabulary))  # (B, K, K, V)
-    return Selection(
-        by_candidate.sum(dim=3), by_candidate.sum(dim=2), scores, live, best // vocabulary, best % vocabulary
-    )
-
-
-def _recomputed_select(total: Tensor, mask: Tensor, beam_size: int, alpha: float, top_k: str) -> Selection:
-    """`select`, whose K * K * V weights are made again in the backward pass instead of being kept for every step."""
-    if not (torch.is_grad_enabled() and total.requires_grad):
-        return select(total, mask, alpha, top_k, beam_size)
-    return checkpoint(select, total, mask, alpha, top_k, beam_size, use_reentrant=False, preserve_rng_state=False)
-
-
-def _average(weights: Tensor, values: Tensor) -> Tensor:
-    """(B, K, M) weights over (B, M) values: (B, K)."""
-    return torch.bmm(weights, values.unsqueeze(2)).squeeze(2)
 
 
 @torch.no_grad()

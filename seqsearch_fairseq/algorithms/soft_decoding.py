@@ -5,6 +5,7 @@ weight in each `P_j`. End of sentence is treated as beam search treats it: candi
 that end the sentence are finished hypotheses, and the K beams go on over the candidates that do not.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from seqsearch_fairseq.algorithms.hard_beam import check_search_arguments, first_live
 from seqsearch_fairseq.algorithms.masking import masked_topk
-from seqsearch_fairseq.algorithms.soft_beam import select
+from seqsearch_fairseq.algorithms.relaxations import check_relaxation
+from seqsearch_fairseq.algorithms.selection import only_candidate, select
 from seqsearch_fairseq.algorithms.step import Step, first_inputs
 
 
@@ -47,7 +49,7 @@ def soft_decode(step: Step, options: DecodeOptions, prefix: Tensor | None = None
     Raises:
         ValueError: an option breaks its rule.
     """
-    check_search_arguments(options.beam_size, options.candidates)
+    _check(options)
     batch, width = step.batch_size, options.beam_size
     finished: list[list[Hypothesis]] = [[] for _ in range(batch)]
     state, inputs = step.start(width), first_inputs(step, width)
@@ -55,6 +57,7 @@ def soft_decode(step: Step, options: DecodeOptions, prefix: Tensor | None = None
     scores = inputs.new_zeros(batch, width, dtype=torch.promote_types(inputs.dtype, torch.float32))
     tokens = torch.zeros(batch, width, 0, dtype=torch.long, device=inputs.device)
     running = torch.zeros(batch, width, 0, dtype=scores.dtype, device=inputs.device)  # cumulated scores so far
+    one_candidate = only_candidate(live[:1], options.candidates)  # for ended sentences: nobody reads what they choose
     for t in range(options.max_length + 1):
         local, state = step(inputs, state)
         local = local.view(batch, width, -1)
@@ -67,15 +70,27 @@ def soft_decode(step: Step, options: DecodeOptions, prefix: Tensor | None = None
         going = allowed.flatten(1).any(dim=1) & ~ended
         if not bool(going.any()):
             break
-        allowed[~going] = True  # whatever: nobody reads an ended sentence
-        chosen = select(total, allowed, options.alpha, options.top_k, width)
+        allowed = torch.where(going.view(-1, 1, 1), allowed, one_candidate)
+        chosen = select(total, allowed, options.alpha, options.top_k)
         live = chosen.live & going.unsqueeze(1)
         scores = chosen.scores
         state = state.mix(chosen.soft_beams)
-        inputs = (chosen.soft_tokens @ step.embedding.to(total.dtype)).flatten(0, 1)
-        tokens = _append(tokens, chosen.beams, chosen.tokens)
-        running = _append(running, chosen.beams, scores)
+        inputs = chosen.mean_embedding(step.embedding).flatten(0, 1)
+        tokens = _append(tokens, chosen.best_beams, chosen.best_tokens)
+        running = _append(running, chosen.best_beams, scores)
     return [sorted(found, key=lambda hypothesis: -hypothesis.score) for found in finished]
+
+
+def _check(options: DecodeOptions) -> None:
+    check_search_arguments(options.beam_size, options.candidates)
+    check_relaxation(options.alpha, options.top_k)
+    if not math.isfinite(options.length_penalty):
+        raise ValueError(f"`length_penalty` must be a finite number, got {options.length_penalty}")
+    longest = options.max_length
+    if options.lengths is None and not 0 <= options.min_length <= longest:
+        raise ValueError(f"`min_length` must be in [0, `max_length`], got {options.min_length} with {longest}")
+    if options.lengths is not None and int(options.lengths.max()) > longest:
+        raise ValueError(f"`lengths` must be at most `max_length`, got {int(options.lengths.max())} with {longest}")
 
 
 def _allowed(local: Tensor, t: int, live: Tensor, options: DecodeOptions, prefix: Tensor | None):
@@ -84,15 +99,15 @@ def _allowed(local: Tensor, t: int, live: Tensor, options: DecodeOptions, prefix
     is_eos = torch.arange(local.size(2), device=local.device) == options.eos
     if options.lengths is not None:
         over = (options.lengths <= t).view(-1, 1, 1)
+        local = torch.where(over & is_eos, 0.0, local)
         allowed = torch.where(over, live.unsqueeze(2) & is_eos, allowed & ~is_eos)
-        return allowed, torch.where(over & is_eos, 0.0, local)
-    if t >= options.max_length:
+    elif t >= options.max_length:
         return live.unsqueeze(2) & is_eos, local
     if prefix is not None and t < prefix.size(1):
         forced = prefix[:, t].view(-1, 1, 1)
         only = live.unsqueeze(2) & (torch.arange(local.size(2), device=local.device) == forced)
         return torch.where(forced >= 0, only, allowed), local
-    if t < options.min_length:
+    if options.lengths is None and t < options.min_length:
         allowed = allowed & ~is_eos
     return allowed, local
 

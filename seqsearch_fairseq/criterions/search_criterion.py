@@ -50,6 +50,7 @@ class SearchCriterion(FairseqCriterion):
     """Base of the criterions that unroll the decoder themselves. Subclasses define `objective`."""
 
     local_scores = "log-probs"
+    needs_gold_gradient = False  # whether `gold_scores` is part of the objective
 
     def __init__(self, cfg: SearchCriterionConfig, task):
         super().__init__(task)
@@ -118,8 +119,6 @@ class SearchCriterion(FairseqCriterion):
             else:
                 scores = LOCAL_SCORES[self.local_scores](logits).gather(2, gold).squeeze(2)
             return (nll * inside).sum(dim=1), (scores * inside).sum(dim=1)
-
-    needs_gold_gradient = False  # whether `gold_scores` is part of the objective
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:

@@ -56,9 +56,7 @@ class SoftBeamCriterion(SearchCriterion):
         super().__init__(cfg, task)
         _check_flags(cfg, int(self.candidates.sum()))
         self.local_scores = str(cfg.soft_beam_scores)
-        self.register_buffer(
-            "wrong", parse_label_cost(cfg.soft_beam_label_cost, task.target_dictionary), persistent=False
-        )
+        self.wrong = parse_label_cost(cfg.soft_beam_label_cost, task.target_dictionary)  # no buffer: stays float32
 
     @property
     def alpha(self) -> float:
@@ -68,7 +66,7 @@ class SoftBeamCriterion(SearchCriterion):
 
     def objective(self, batch: SearchBatch) -> Objective:
         cfg, alpha = self.cfg, self.alpha
-        costs = weighted_hamming(batch.gold, self.wrong)
+        costs = weighted_hamming(batch.gold, self.wrong.to(batch.gold.device))
         result = soft_beam(
             batch.step,
             batch.lengths,

@@ -42,7 +42,8 @@ class SoftBeamGenerator(nn.Module):
     ):
         super().__init__()
         check_decoder(model.decoder)
-        self.model = model.eval()
+        model.eval()  # returns nothing once fairseq has made the model fast for generation
+        self.model = model
         self.pad = task.target_dictionary.pad()
         self.eos = task.target_dictionary.eos()
         self.register_buffer("candidates", task.search_candidates(), persistent=False)

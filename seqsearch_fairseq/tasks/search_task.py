@@ -2,6 +2,7 @@
 
 import copy
 import os
+from argparse import Namespace
 from dataclasses import dataclass, field
 
 import torch
@@ -24,7 +25,7 @@ class SearchTaskConfig(TranslationConfig):
         metadata={"help": "how to decode: greedy, fairseq's own beam search, or the relaxed beam; --beam is the width"},
     )
     soft_beam_decode_alpha: float = field(
-        default=1.0,
+        default=10.0,
         metadata={"help": "with --decoder soft-beam: how peaked the relaxed top-k is; large is plain beam search"},
     )
 
@@ -54,6 +55,15 @@ class SearchTask(TranslationTask):
             raise
         if len(self.datasets[split]) == 0:
             raise UsageError(f"split '{split}' of {self.cfg.data} is empty: it holds no sentence pair")
+
+    def build_model(self, cfg, from_checkpoint=False):
+        if isinstance(cfg, Namespace):  # the archs that hold every flag, where a transformer takes ours for its own
+            vars(cfg).pop("decoder", None)
+        return super().build_model(cfg, from_checkpoint)
+
+    def can_reuse_epoch_itr(self, dataset):
+        """No: fairseq draws the batches from the epoch in which it makes them, so a resumed run would see others."""
+        return False
 
     def begin_epoch(self, epoch, model):
         super().begin_epoch(epoch, model)

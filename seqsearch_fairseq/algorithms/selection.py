@@ -1,0 +1,125 @@
+"""One step's relaxed choice of K among K * V candidates: the plain form, and one that looks at the nearest few only.
+
+Where alpha is large almost all mass of every `P_j` lies on a few candidates near m_1 ... m_K. `select` keeps the M best
+candidates where a bound shows that what the others weigh is below the precision of the scores' type:
+
+    squared-distance   (n - M) * exp(-alpha * (m_K - S_M)^2)
+    successive         (n - M) * exp(-alpha * (m_K - S_M - log K))
+
+with n candidates, S_M the smallest score that is kept. For `squared-distance` the denominator of P_j holds the term of
+m_j, which is 1. For `successive` one of the K best has lost at most (K - 1) / K of its mass when P_j is formed, so the
+denominator is at least `(exp(m_K) / K)^alpha`. Where no bound holds, all candidates are taken, and their weights are
+made again in the backward pass instead of being kept.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from seqsearch_fairseq.algorithms.masking import masked_topk
+from seqsearch_fairseq.algorithms.relaxations import TOP_K
+
+NEAREST = (64, 256, 1024)  # how many candidates to try before taking all of them
+
+
+class Selection(NamedTuple):
+    """What K distributions `P_j` over the candidates put in place of what hard search picks."""
+
+    soft_beams: Tensor  # (B, K, K) soft backpointers b_j[i]
+    token_weights: Tensor  # (B, K, M) what each of M candidate tokens weighs
+    tokens: Tensor | None  # (B, M) which tokens these are; None: the vocabulary in order, M = V
+    scores: Tensor  # (B, K) s'_j = sum P_j * S
+    live: Tensor  # (B, K) bool: False where there are fewer than K candidates
+    best_beams: Tensor  # (B, K) hard backpointers: the beam of each P_j's largest weight
+    best_tokens: Tensor  # (B, K) and its token
+
+    def soft_tokens(self, vocabulary: int) -> Tensor:
+        """The token weights `a_j[v] = sum_i P_j[i, v]`: (B, K, V)."""
+        if self.tokens is None:
+            return self.token_weights
+        zeros = self.token_weights.new_zeros(*self.scores.shape, vocabulary)
+        return zeros.scatter_add(2, self.tokens.unsqueeze(1).expand_as(self.token_weights), self.token_weights)
+
+    def mean_embedding(self, embedding: Tensor) -> Tensor:
+        """The next inputs `e_j = a_j @ embedding` of an embedding (V, E): (B, K, E)."""
+        table = embedding.to(self.token_weights.dtype)
+        if self.tokens is None:
+            return self.token_weights @ table
+        return torch.bmm(self.token_weights, torch.nn.functional.embedding(self.tokens, table))
+
+    def mean_of_tokens(self, values: Tensor) -> Tensor:
+        """`sum_v a_j[v] * values[v]` of a value (B, V) for each token: (B, K)."""
+        chosen = values if self.tokens is None else values.gather(1, self.tokens)
+        return torch.bmm(self.token_weights, chosen.unsqueeze(2)).squeeze(2)
+
+
+def select(total: Tensor, mask: Tensor, alpha: float, top_k: str) -> Selection:
+    """Choose K of the candidates `total` (B, K, V) softly, among those where `mask` (B, K, V) is True.
+
+    Args:
+        total: cumulated score of each candidate, finite where `mask` is True.
+        mask: bool; at least one True for each sentence.
+        alpha: > 0.
+        top_k: a name of `relaxations.TOP_K`.
+
+    Raises:
+        ValueError: `alpha` is out of range.
+    """
+    width, vocabulary = total.shape[1:]
+    scores, allowed = total.flatten(1), mask.flatten(1)  # (B, K*V)
+    nearest = _nearest(scores.detach(), allowed, width, alpha, top_k)
+    if nearest is None:
+        return select_from_all(total, mask, alpha, top_k)
+    rows = torch.arange(scores.size(0), device=scores.device).unsqueeze(1)
+    kept = scores[rows, nearest]  # (B, M); unlike `gather`, keeps no K * V scores for the backward pass
+    weights, mean, live, best = _choose(kept, allowed[rows, nearest], width, alpha, top_k)
+    beams, tokens = nearest // vocabulary, nearest % vocabulary
+    is_beam = torch.nn.functional.one_hot(beams, width).to(weights.dtype)  # (B, M, K)
+    soft_beams = torch.bmm(weights, is_beam)
+    return Selection(soft_beams, weights, tokens, mean, live, beams.gather(1, best), tokens.gather(1, best))
+
+
+def select_from_all(total: Tensor, mask: Tensor, alpha: float, top_k: str) -> Selection:
+    """The plain form of `select`: every candidate takes part."""
+    if torch.is_grad_enabled() and total.requires_grad:
+        return Selection(*checkpoint(_select_from_all, total, mask, alpha, top_k, use_reentrant=False))
+    return Selection(*_select_from_all(total, mask, alpha, top_k))
+
+
+def only_candidate(live: Tensor, candidates: Tensor) -> Tensor:
+    """(1, K, V) bool: the mask of one candidate alone, for `live` (1, K) before the first step and candidates (V,)."""
+    first = torch.arange(candidates.numel(), device=candidates.device) == candidates.int().argmax()
+    return live.unsqueeze(2) & first
+
+
+def _select_from_all(total: Tensor, mask: Tensor, alpha: float, top_k: str) -> tuple:
+    width, vocabulary = total.shape[1:]
+    weights, mean, live, best = _choose(total.flatten(1), mask.flatten(1), width, alpha, top_k)
+    by_candidate = weights.unflatten(2, (width, vocabulary))  # (B, K, K, V)
+    return by_candidate.sum(dim=3), by_candidate.sum(dim=2), None, mean, live, best // vocabulary, best % vocabulary
+
+
+def _choose(scores: Tensor, mask: Tensor, width: int, alpha: float, top_k: str) -> tuple:
+    """The relaxed top-k among M candidates: weights (B, K, M), mean scores, live, and the largest weights' places."""
+    weights, live = TOP_K[top_k](scores, mask, width, alpha)
+    mean = torch.bmm(weights, torch.where(mask, scores, 0.0).unsqueeze(2)).squeeze(2)
+    return weights, mean, live, weights.detach().argmax(dim=2)
+
+
+@torch.no_grad()
+def _nearest(scores: Tensor, mask: Tensor, width: int, alpha: float, top_k: str) -> Tensor | None:
+    """Indices (B, M) of the best candidates when the others weigh nothing in any row; None when they do."""
+    count = scores.size(1)
+    for kept in NEAREST:
+        if kept >= count:
+            return None
+        top = masked_topk(scores, mask, kept)
+        weakest = torch.where(top.live[:, :width], top.values[:, :width], torch.inf).amin(dim=1)  # m_K
+        margin = weakest - top.values[:, -1]  # infinite where every candidate is kept
+        exponent = alpha * margin.square() if top_k == "squared-distance" else alpha * (margin - math.log(width))
+        if bool((math.log(count - kept) - exponent < math.log(torch.finfo(scores.dtype).eps)).all()):
+            return top.indices
+    return None

@@ -1,0 +1,47 @@
+"""The annealing of alpha."""
+
+import pytest
+
+from seqsearch_fairseq.algorithms.schedules import annealed
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 5])
+@pytest.mark.parametrize(("start", "growth"), [(1.0, 1.0), (0.5, 2.0), (3.0, 0.5), (1, 10)])
+def test_growth_compounds_from_the_first_epoch_on(epoch, start, growth):
+    expected = start
+    for _ in range(epoch - 1):
+        expected *= growth
+    assert annealed(epoch, start, growth) == pytest.approx(expected)
+
+
+def test_without_growth_the_value_is_constant():
+    assert {annealed(epoch, 0.7) for epoch in range(1, 50)} == {0.7}
+
+
+def test_the_maximum_is_reached_and_kept():
+    assert [annealed(epoch, 1.0, 10.0, 50.0) for epoch in range(1, 5)] == [1.0, 10.0, 50.0, 50.0]
+
+
+@pytest.mark.parametrize("growth", [10.0, 10, 1e300])
+def test_growth_beyond_all_numbers_is_the_maximum(growth):
+    assert annealed(10**6, 2.0, growth, maximum=1e4) == 1e4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epoch": 0, "start": 1.0}, "`epoch` must be at least 1, got 0"),
+        ({"epoch": -3, "start": 1.0}, "`epoch` must be at least 1, got -3"),
+        ({"epoch": 1, "start": 0.0}, "`start` must be a positive number, got 0.0"),
+        ({"epoch": 1, "start": float("nan")}, "`start` must be a positive number, got nan"),
+        ({"epoch": 1, "start": float("inf")}, "`start` must be a positive number, got inf"),
+        ({"epoch": 1, "start": 1.0, "growth": 0.0}, "`growth` must be a positive number, got 0.0"),
+        ({"epoch": 1, "start": 1.0, "growth": -2.0}, "`growth` must be a positive number, got -2.0"),
+        ({"epoch": 1, "start": 1.0, "growth": float("inf")}, "`growth` must be a positive number, got inf"),
+        ({"epoch": 1, "start": 2.0, "maximum": 1.0}, r"`maximum` must be at least `start` \(2.0\), got 1.0"),
+        ({"epoch": 1, "start": 2.0, "maximum": float("nan")}, r"`maximum` must be at least `start` \(2.0\), got nan"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        annealed(**arguments)

@@ -1,0 +1,1 @@
+from fixtures import tagging, trained, translation  # noqa: F401

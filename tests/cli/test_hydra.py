@@ -1,0 +1,49 @@
+"""fairseq-hydra-train with our task, model and criterion, set on the command line or in a file."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from commands import ENVIRONMENT, PLUGIN, SMALL
+
+CONFIG = """\
+# @package _global_
+common: {{user_dir: {plugin}, cpu: true, log_format: json, no_progress_bar: true}}
+task: {{_name: search_tagging, data: {data}}}
+model: {{_name: tagger_gru, encoder_embed_dim: 8}}
+criterion: {{_name: soft_beam_direct, soft_beam_alpha: 2.0, soft_beam_top_k: successive}}
+optimizer: {{_name: adam}}
+lr_scheduler: {{_name: fixed}}
+dataset: {{batch_size: 24, train_subset: {small}, num_workers: 0}}
+optimization: {{max_epoch: 1, lr: [0.01]}}
+checkpoint: {{save_dir: {save_dir}, no_epoch_checkpoints: true}}
+"""
+
+
+def from_command_line(folder, data):
+    return [
+        f"common.user_dir={PLUGIN}",
+        *("common.cpu=true", "common.log_format=json", "common.no_progress_bar=true"),
+        *("+task._name=search_tagging", f"+task.data={data}"),
+        *("+model._name=tagger_gru", "+model.encoder_embed_dim=8"),
+        *("criterion._name=soft_beam_direct", "+criterion.soft_beam_alpha=2.0"),
+        *("+optimizer._name=adam", "optimization.lr=[0.01]", "optimization.max_epoch=1"),
+        *("dataset.batch_size=24", f"dataset.train_subset={SMALL}", "dataset.num_workers=0"),
+        *(f"checkpoint.save_dir={folder / 'model'}", "checkpoint.no_epoch_checkpoints=true"),
+    ]
+
+
+def from_file(folder, data):
+    text = CONFIG.format(plugin=PLUGIN, data=data, small=SMALL, save_dir=folder / "model")
+    (folder / "search.yaml").write_text(text)
+    return ["--config-dir", str(folder), "--config-name", "search"]
+
+
+@pytest.mark.parametrize("arguments", [from_command_line, from_file])
+def test_hydra_trains_with_the_criterion(tagging, tmp_path, arguments):
+    argv = [sys.executable, "-m", "fairseq_cli.hydra_train", *arguments(tmp_path, tagging.data)]
+    done = subprocess.run(argv, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r'"train_alpha": "2"', done.stdout)
+    assert (tmp_path / "model" / "checkpoint_last.pt").exists()

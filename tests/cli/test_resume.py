@@ -1,0 +1,54 @@
+"""A run that is killed in the middle of an epoch and started again ends as one that was not."""
+
+import signal
+import subprocess
+import sys
+
+import commands
+import pytest
+import torch
+from commands import ENVIRONMENT, SMALL, TINY
+
+KILLED_TRAINING = """
+import os, signal
+from fairseq.trainer import Trainer
+from fairseq_cli.train import cli_main
+
+train_step = Trainer.train_step
+
+def killed(self, samples, *args, **kwargs):
+    if self.get_num_updates() == 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return train_step(self, samples, *args, **kwargs)
+
+Trainer.train_step = killed
+cli_main()
+"""
+
+
+@pytest.mark.parametrize("arch", ["tagger_lstm"])
+def test_a_killed_run_resumes_to_the_same_model(trained, tmp_path, arch):
+    model = trained(arch)
+    annealed = ["--soft-beam-alpha", 0.5, "--soft-beam-alpha-growth", 3, "--criterion", "soft_beam_direct"]
+    flags = [*TINY[arch], "--dropout", 0.3, "--optimizer", "adam", "--lr", 0.01, *annealed, "--max-epoch", 3]
+    flags += ["--train-subset", SMALL, "--batch-size", 8, "--save-interval-updates", 4, "--log-interval", 1]
+    flags += ["--finetune-from-model", model.checkpoint]
+
+    def command(name):
+        return commands.train_flags(model.data, model.task, tmp_path / name, *flags)
+
+    whole = commands.run("train", *command("whole"))
+    argv = [sys.executable, "-c", KILLED_TRAINING, *map(str, command("killed"))]
+    killed = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = commands.run("train", *command("killed"))
+
+    assert "(epoch 2 @ 8 updates)" in resumed.text  # there are 6 updates in an epoch: the middle of the second
+    for name in ("train_loss", "train_objective", "train_nll_loss", "train_alpha"):
+        assert [log[name] for log in resumed.logged("train")] == [log[name] for log in whole.logged("train")[1:]]
+    expected, found = (
+        torch.load(tmp_path / name / "checkpoint_last.pt", weights_only=True)["model"] for name in ("whole", "killed")
+    )
+    assert expected.keys() == found.keys()
+    for name, parameter in expected.items():
+        torch.testing.assert_close(found[name], parameter, rtol=0, atol=1e-5)

@@ -1,0 +1,78 @@
+"""fairseq-train: fine-tuning through the relaxed beam from a cross-entropy checkpoint, and what it logs."""
+
+import commands
+import pytest
+from commands import OPTIMIZER, SMALL, TINY
+
+SMALL_EPOCH = ["--train-subset", SMALL, "--max-epoch", "1"]
+SOFT_BEAM_NAMES = {"loss", "objective", "nll_loss", "ppl", "alpha", "beam_distance", "beam_collapsed"}
+
+
+def fine_tune(model, criterion, save_dir, *flags):
+    shared = [*TINY[model.arch], *OPTIMIZER, *SMALL_EPOCH, "--finetune-from-model", model.checkpoint]
+    return commands.train(model.data, model.task, save_dir, *shared, "--criterion", criterion, *flags)
+
+
+def logged_names(log: dict, prefix: str) -> set[str]:
+    return {name.removeprefix(prefix) for name in log if name.startswith(prefix)}
+
+
+@pytest.mark.parametrize("criterion", ["soft_beam_direct", "soft_beam_hinge"])
+@pytest.mark.parametrize("arch", ["lstm", "transformer", "tagger_lstm", "tagger_gru"])
+def test_fine_tuning_logs_the_objective_and_what_it_hides(trained, tmp_path, arch, criterion):
+    log = fine_tune(trained(arch), criterion, tmp_path)
+    training, validation = log.logged("train")[-1], log.logged("valid")[-1]
+    assert logged_names(training, "train_") >= SOFT_BEAM_NAMES
+    assert "train_hard_beam_cost" not in training
+    assert logged_names(validation, "valid_") >= SOFT_BEAM_NAMES | {"hard_beam_cost"}
+    accuracies = {"accuracy_greedy", "accuracy_beam"} & logged_names(validation, "valid_")
+    assert len(accuracies) == (2 if arch.startswith("tagger") else 0)
+    assert (tmp_path / "checkpoint_best.pt").exists()
+
+
+@pytest.mark.parametrize("arch", ["lstm", "tagger_gru"])
+def test_fine_tuning_starts_from_the_cross_entropy_checkpoint(trained, tmp_path, arch):
+    model = trained(arch)
+    before = commands.validate(model.data, model.task, model.checkpoint).logged("valid")[-1]
+    log = fine_tune(model, "soft_beam_direct", tmp_path, "--lr", "1e-9").logged("valid")[-1]
+    assert log["valid_nll_loss"] == pytest.approx(before["valid_loss"], abs=2e-3)
+
+
+@pytest.mark.parametrize("growth,maximum,expected", [(2, 3, [1, 2, 3]), (1, 9, [1, 1, 1]), (0.5, 9, [1, 0.5, 0.25])])
+def test_alpha_is_annealed_once_per_epoch(trained, tmp_path, growth, maximum, expected):
+    annealing = ["--soft-beam-alpha", 1, "--soft-beam-alpha-growth", growth, "--soft-beam-alpha-max", maximum]
+    log = fine_tune(trained("tagger_gru"), "soft_beam_direct", tmp_path, *annealing, "--max-epoch", 3)
+    assert [line["train_alpha"] for line in log.logged("train")] == expected
+    assert [line["valid_alpha"] for line in log.logged("valid")] == expected
+
+
+def test_translation_keeps_eval_bleu(trained, tmp_path):
+    best = ["--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric", "--max-epoch", 2]
+    log = fine_tune(trained("lstm"), "soft_beam_direct", tmp_path, "--eval-bleu", *best)
+    assert 0 <= log.logged("valid")[-1]["valid_bleu"] <= 100
+    assert "valid_best_bleu" in log.logged("valid")[-1]
+
+
+def test_validation_bleu_uses_the_chosen_decoder(trained, tmp_path):
+    flags = ["--eval-bleu", "--eval-bleu-args", '{"beam": 2}', "--decoder", "soft-beam"]
+    log = fine_tune(trained("lstm"), "soft_beam_direct", tmp_path, *flags)
+    assert 0 <= log.logged("valid")[-1]["valid_bleu"] <= 100
+
+
+def test_accuracy_can_choose_the_best_checkpoint(trained, tmp_path):
+    best = ["--best-checkpoint-metric", "accuracy_beam", "--maximize-best-checkpoint-metric", "--max-epoch", 2]
+    log = fine_tune(trained("tagger_lstm"), "soft_beam_direct", tmp_path, *best)
+    assert "valid_best_accuracy_beam" in log.logged("valid")[-1]
+
+
+def test_every_flag_of_the_criterion_reaches_it(trained, tmp_path):
+    flags = ["--soft-beam-size", 2, "--soft-beam-scores", "logits", "--soft-beam-top-k", "successive"]
+    costs = ["--soft-beam-label-cost", "O=2,L1=0.5", "--search-nll-weight", "0.5", "--sentence-avg"]
+    log = fine_tune(trained("tagger_lstm"), "soft_beam_direct", tmp_path, *flags, *costs).logged("train")[-1]
+    assert log["train_loss"] > log["train_objective"]
+
+
+def test_a_beam_of_one_has_no_diversity_to_log(trained, tmp_path):
+    log = fine_tune(trained("tagger_gru"), "soft_beam_direct", tmp_path, "--soft-beam-size", 1).logged("valid")[-1]
+    assert "valid_beam_distance" not in log
+    assert "valid_objective" in log

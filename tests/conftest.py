@@ -1,0 +1,20 @@
+"""What holds for every test: the package and the helpers of this folder can be imported, and draws are repeatable."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+for folder in (Path(__file__).parent, Path(__file__).parents[1]):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+settings.register_profile("suite", deadline=None, max_examples=25, derandomize=True, database=None)
+settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def _same_draws_in_every_test():
+    torch.manual_seed(0)

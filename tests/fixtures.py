@@ -1,0 +1,68 @@
+"""What the tests of the command line and of the glue share: two tiny corpora, and models trained on them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import commands
+import corpora
+import pytest
+
+EPOCHS = {"lstm": 12, "transformer": 10, "tagger_lstm": 6, "tagger_gru": 4}
+
+
+class Corpus(NamedTuple):
+    task: str
+    text: Path  # {train,valid,test,small}.{src,tgt}
+    data: Path  # what fairseq-preprocess made of them
+
+
+class Trained(NamedTuple):
+    """A model trained with cross entropy."""
+
+    arch: str
+    corpus: Corpus
+    checkpoint: Path
+
+    @property
+    def task(self) -> str:
+        return self.corpus.task
+
+    @property
+    def data(self) -> Path:
+        return self.corpus.data
+
+
+@pytest.fixture(scope="session")
+def translation(tmp_path_factory) -> Corpus:
+    return _corpus(tmp_path_factory, "translation", corpora.write_translation)
+
+
+@pytest.fixture(scope="session")
+def tagging(tmp_path_factory) -> Corpus:
+    return _corpus(tmp_path_factory, "tagging", corpora.write_tagging)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, translation, tagging):
+    """`trained(arch)`: a small model of that arch, trained when it is first asked for."""
+
+    def get(arch: str) -> Trained:
+        corpus = tagging if arch.startswith("tagger") else translation
+
+        def build(folder: Path):
+            flags = [*commands.TINY[arch], *commands.OPTIMIZER, "--criterion", "cross_entropy"]
+            commands.train(
+                corpus.data, corpus.task, folder, *flags, "--max-epoch", EPOCHS[arch], "--no-last-checkpoints"
+            )
+
+        folder = commands.once(tmp_path_factory, arch, build)
+        return Trained(arch, corpus, folder / "checkpoint_best.pt")
+
+    return get
+
+
+def _corpus(tmp_path_factory, kind: str, write) -> Corpus:
+    folder = commands.once(
+        tmp_path_factory, kind, lambda folder: commands.preprocess(write(folder / "text"), folder / "bin")
+    )
+    return Corpus(f"search_{kind}", folder / "text", folder / "bin")
