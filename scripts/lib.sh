@@ -80,7 +80,7 @@ plain() { { grep "^$2-" "$1" || true; } | LC_ALL=C sort -t- -k2n | awk -F'\t' '{
 # bleu REFERENCE HYPOTHESES RESULTS_DIR METHOD DECODER SEED: score with sacrebleu, and keep the score.
 bleu() {
     local json score signature
-    json=$(sacrebleu "$1" -i "$2" -m bleu -w 2 --format json)
+    json=$(sacrebleu "$1" -i "$2" -m bleu -w 2 --format json --force)
     score=$(python -c 'import json, sys; print(json.loads(sys.argv[1])["score"])' "$json")
     signature=$(python -c 'import json, sys; print(json.loads(sys.argv[1])["signature"])' "$json")
     keep_score "$3" "$4" "$5" "$6" "test BLEU" "$score" "$signature"

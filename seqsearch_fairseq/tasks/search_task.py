@@ -61,6 +61,15 @@ class SearchTask(TranslationTask):
             vars(cfg).pop("decoder", None)
         return super().build_model(cfg, from_checkpoint)
 
+    def get_batch_iterator(self, dataset, *args, **kwargs):
+        """fairseq's, with batches of any size, so that none is lost.
+
+        fairseq drops the last batch, the longest sentences, where its size is no multiple of
+        `--required-batch-size-multiple` (8 by default): in training, in validation and in fairseq-generate.
+        """
+        kwargs["required_batch_size_multiple"] = 1
+        return super().get_batch_iterator(dataset, *args, **kwargs)
+
     def can_reuse_epoch_itr(self, dataset):
         """No: fairseq draws the batches from the epoch in which it makes them, so a resumed run would see others."""
         return False
