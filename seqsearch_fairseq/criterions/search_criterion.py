@@ -26,6 +26,8 @@ class SearchCriterionConfig(FairseqDataclass):
         default=0.0, metadata={"help": "adds this share of the gold sequence's cross entropy to the search objective"}
     )
     sentence_avg: bool = II("optimization.sentence_avg")
+    ddp_backend: str = II("distributed_training.ddp_backend")
+    distributed_world_size: int = II("distributed_training.distributed_world_size")
 
 
 class SearchBatch(NamedTuple):
@@ -59,6 +61,11 @@ class SearchCriterion(FairseqCriterion):
             raise UsageError(
                 f"the criterion {cfg._name or type(self).__name__} needs --task search_translation or search_tagging, "
                 f"got {type(task).__name__}"
+            )
+        if cfg.distributed_world_size > 1 and cfg.ddp_backend not in ("legacy_ddp", "no_c10d"):
+            raise UsageError(
+                "search-aware training in several processes needs --ddp-backend legacy_ddp: it unrolls the decoder "
+                f"itself, and other back ends would not reduce its gradients; got {cfg.ddp_backend}"
             )
         if not 0 <= cfg.search_nll_weight < math.inf:
             raise UsageError(f"--search-nll-weight must be a number of at least 0, got {cfg.search_nll_weight}")

@@ -82,6 +82,8 @@ class SearchTaggingTask(SearchTask):
         return torch.tensor([i >= first and not s.startswith(FILLER) for i, s in enumerate(symbols)])
 
     def build_generator(self, models, args, seq_gen_cls=None, extra_gen_cls_kwargs=None, **kwargs):
+        if getattr(args, "prefix_size", 0) > 0:
+            raise UsageError(f"search_tagging does not support --prefix-size, got {args.prefix_size}; leave it out")
         generator = super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
         if isinstance(getattr(generator, "search", None), search.BeamSearch):
             generator.search = OneLabelAWord(self.target_dictionary, self.search_candidates())

@@ -1,6 +1,7 @@
 """What both tasks share: checked data, the clock, the candidates of the search, and the choice of the decoder."""
 
 import copy
+import math
 import os
 from argparse import Namespace
 from dataclasses import dataclass, field
@@ -42,19 +43,18 @@ class SearchTask(TranslationTask):
     @classmethod
     def setup_task(cls, cfg, **kwargs):
         _check_data(cfg)
-        if not cfg.soft_beam_decode_alpha > 0:
+        if not 0 < cfg.soft_beam_decode_alpha < math.inf:
             raise UsageError(f"--soft-beam-decode-alpha must be positive, got {cfg.soft_beam_decode_alpha}")
         return super().setup_task(cfg, **kwargs)
 
     def load_dataset(self, split, epoch=1, combine=False, **kwargs):
+        _check_not_empty(self.cfg, split)
         try:
             super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
         except FileNotFoundError as error:
             if str(error).startswith("Dataset not found"):
                 raise _MissingSplit(_missing_split(self.cfg, split)) from error
             raise
-        if len(self.datasets[split]) == 0:
-            raise UsageError(f"split '{split}' of {self.cfg.data} is empty: it holds no sentence pair")
 
     def build_model(self, cfg, from_checkpoint=False):
         if isinstance(cfg, Namespace):  # the archs that hold every flag, where a transformer takes ours for its own
@@ -94,6 +94,9 @@ class SearchTask(TranslationTask):
 
     def build_generator(self, models, args, seq_gen_cls=None, extra_gen_cls_kwargs=None, **kwargs):
         decoder = str(self.cfg.decoder)
+        count, beam = int(self.search_candidates().sum()), getattr(args, "beam", 5)
+        if decoder != "greedy" and not 1 <= beam <= count:
+            raise UsageError(f"--beam must be in [1, {count}], the number of candidate tokens, got {beam}")
         if getattr(args, "score_reference", False) or decoder == "beam":
             return super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
         if decoder == "greedy":
@@ -109,7 +112,7 @@ class _MissingSplit(UsageError, FileNotFoundError):
 
 def match_decoder_length(generator) -> None:
     """Let `generator` decode as many steps as the source has words, whatever --max-len-a and --max-len-b say."""
-    generator.max_len_a, generator.max_len_b = 1, 0
+    generator.max_len_a, generator.max_len_b, generator.min_len = 1, 0, 0
 
 
 def _with_beam(args, beam: int):
@@ -141,6 +144,17 @@ def _check_data(cfg) -> None:
         path = os.path.join(paths[0], f"dict.{lang}.txt")
         if not os.path.isfile(path):
             raise UsageError(f"the dictionary {path} does not exist; fairseq-preprocess writes it")
+
+
+def _check_not_empty(cfg, split: str) -> None:
+    """Before fairseq maps the files: an empty one fails in numpy, and once more when its reader is thrown away."""
+    langs = cfg.source_lang, cfg.target_lang
+    for path in utils.split_paths(cfg.data):
+        for pair in ("-".join(langs), "-".join(reversed(langs))):
+            for lang in langs:
+                file = os.path.join(path, f"{split}.{pair}.{lang}.bin")
+                if os.path.isfile(file) and os.path.getsize(file) == 0:
+                    raise UsageError(f"split '{split}' of {path} is empty: {file} holds no sentence")
 
 
 def _missing_split(cfg, split: str) -> str:
