@@ -1,8 +1,8 @@
 """Which types a fairseq checkpoint may hold.
 
 torch >= 2.6 unpickles tensors and plain containers only, so that a checkpoint cannot run code. fairseq also keeps an
-`argparse.Namespace` in its checkpoints and, with --eval-bleu, the numpy arrays that it counts in. Both are plain records:
-allow-listing them keeps the protection.
+`argparse.Namespace` in its checkpoints and, with --eval-bleu, the numpy arrays that it counts in. Both are plain
+records: allow-listing them keeps the protection.
 """
 
 import argparse
