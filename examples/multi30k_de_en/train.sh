@@ -25,8 +25,8 @@ case $METHOD in
     soft-beam-direct)
         train "$WORK/models/$ARCH-$METHOD-$SEED" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" \
             "${CONTINUE_FLAGS[@]}" --criterion soft_beam_direct --soft-beam-size 3 \
-            --soft-beam-alpha "${ALPHA:-10}" --soft-beam-alpha-growth "${GROWTH:-1}" \
-            --search-nll-weight "${NLL_WEIGHT:-0.5}"
+            --soft-beam-alpha "${ALPHA:-5}" --soft-beam-alpha-growth "${GROWTH:-1}" \
+            --search-nll-weight "${NLL_WEIGHT:-2}"
         ;;
     *) fail "METHOD must be cross-entropy, cross-entropy-continued or soft-beam-direct, got $METHOD" ;;
 esac
