@@ -10,7 +10,7 @@ DATA_FLAGS=("$WORK/bin" --task search_translation --source-lang $SRC --target-la
 OPTIMIZER_FLAGS=(--optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1.0)
 SMOOTHED=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
 # Everything after cross entropy starts from its best checkpoint, with a new optimizer and the same small learning rate.
-CONTINUE_FLAGS=(--finetune-from-model "$BASE/checkpoint_best.pt" --lr "${SEARCH_LR:-1e-4}" --max-epoch "$SEARCH_EPOCHS"
+CONTINUE_FLAGS=(--finetune-from-model "$BASE/checkpoint_best.pt" --lr "${SEARCH_LR:-2e-5}" --max-epoch "$SEARCH_EPOCHS"
     --max-tokens 1500)
 
 case $METHOD in
@@ -25,7 +25,7 @@ case $METHOD in
     soft-beam-direct)
         train "$WORK/models/$ARCH-$METHOD-$SEED" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" \
             "${CONTINUE_FLAGS[@]}" --criterion soft_beam_direct --soft-beam-size 3 \
-            --soft-beam-alpha "${ALPHA:-5}" --soft-beam-alpha-growth "${GROWTH:-1}" \
+            --soft-beam-alpha "${ALPHA:-10}" --soft-beam-alpha-growth "${GROWTH:-1}" \
             --search-nll-weight "${NLL_WEIGHT:-2}"
         ;;
     *) fail "METHOD must be cross-entropy, cross-entropy-continued or soft-beam-direct, got $METHOD" ;;
