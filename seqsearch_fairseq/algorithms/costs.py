@@ -1,9 +1,8 @@
 """Per-token costs: what it costs to output a token where the gold sequence has another.
 
-A cost is a function of the gold tokens of one position; `PER_TOKEN_COSTS` names those that a flag can choose.
+A new cost is one more function that returns `TokenCosts`.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -39,9 +38,3 @@ def weighted_hamming(gold: Tensor, wrong: Tensor) -> TokenCosts:
     if not bool((wrong >= 0).all()):
         raise ValueError(f"`wrong` must not be negative, got a cost of {float(wrong.min())}")
     return TokenCosts(gold, wrong)
-
-
-PER_TOKEN_COSTS: dict[str, Callable[..., TokenCosts]] = {
-    "hamming": hamming,
-    "weighted-hamming": weighted_hamming,
-}

@@ -4,7 +4,7 @@ import oracles
 import pytest
 import torch
 
-from seqsearch_fairseq.algorithms.costs import PER_TOKEN_COSTS, hamming, weighted_hamming
+from seqsearch_fairseq.algorithms.costs import hamming, weighted_hamming
 
 GOLD = torch.tensor([[0, 3, 2], [1, 1, 0]])
 V = 4
@@ -49,10 +49,6 @@ def test_reading_a_cost_leaves_the_weights_as_they_were():
 def test_costs_have_the_dtype_that_was_asked_for(dtype):
     assert hamming(GOLD, V, dtype).at(0).dtype == dtype
     assert weighted_hamming(GOLD, WRONG.to(dtype)).at(0).dtype == dtype
-
-
-def test_the_table_of_costs_names_both():
-    assert PER_TOKEN_COSTS == {"hamming": hamming, "weighted-hamming": weighted_hamming}
 
 
 @pytest.mark.parametrize(
