@@ -77,13 +77,13 @@ generate() {
 # plain OUT KIND: the lines of one kind (D, H, T, ...) of fairseq-generate's output, in the data's order, text only.
 plain() { { grep "^$2-" "$1" || true; } | LC_ALL=C sort -t- -k2n | awk -F'\t' '{print $NF}'; }
 
-# bleu REFERENCE HYPOTHESES RESULTS_DIR METHOD DECODER SEED: score with sacrebleu, and keep the score.
+# bleu REFERENCE HYPOTHESES RESULTS_DIR METHOD DECODER SEED SUBSET: score with sacrebleu, and keep the score.
 bleu() {
     local json score signature
     json=$(sacrebleu "$1" -i "$2" -m bleu -w 2 --format json --force)
     score=$(python -c 'import json, sys; print(json.loads(sys.argv[1])["score"])' "$json")
     signature=$(python -c 'import json, sys; print(json.loads(sys.argv[1])["signature"])' "$json")
-    keep_score "$3" "$4" "$5" "$6" "test BLEU" "$score" "$signature"
+    keep_score "$3" "$4" "$5" "$6" "$7 BLEU" "$score" "$signature"
 }
 
 # keep_score RESULTS_DIR METHOD DECODER SEED METRIC SCORE SIGNATURE

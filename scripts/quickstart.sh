@@ -39,7 +39,7 @@ for method in "${METHODS[@]}"; do
         generate "$out" "$WORK/bin" --task search_translation --path "$WORK/models/$method-$SEED/checkpoint_best.pt" \
             --batch-size 64 --beam 3 --max-len-a 1.5 --max-len-b 10 --decoder $decoder --soft-beam-decode-alpha 100
         plain "$out" D > "$out.txt"
-        bleu "$WORK/text/test.en" "$out.txt" "$WORK/results" "$method" "$decoder" $SEED
+        bleu "$WORK/text/test.en" "$out.txt" "$WORK/results" "$method" "$decoder" $SEED test
     done
 done
 echo

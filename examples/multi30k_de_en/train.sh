@@ -5,6 +5,7 @@
 [ $# -eq 2 ] || fail "usage: bash train.sh METHOD SEED"
 METHOD=$1 SEED=$2
 BASE=$WORK/models/$ARCH-cross-entropy-$SEED
+MODEL=$WORK/models/$ARCH-$METHOD-$SEED${TRIAL:+-$TRIAL}  # TRIAL names a run with other settings: see trials.sh
 
 DATA_FLAGS=("$WORK/bin" --task search_translation --source-lang $SRC --target-lang $TGT --num-workers 0 --seed "$SEED")
 OPTIMIZER_FLAGS=(--optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1.0)
@@ -19,11 +20,11 @@ case $METHOD in
             --lr 1e-3 --lr-scheduler inverse_sqrt --warmup-updates 400 --max-tokens 1500 --max-epoch "$EPOCHS"
         ;;
     cross-entropy-continued)
-        train "$WORK/models/$ARCH-$METHOD-$SEED" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" \
+        train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" \
             "${CONTINUE_FLAGS[@]}" "${SMOOTHED[@]}"
         ;;
     soft-beam-direct)
-        train "$WORK/models/$ARCH-$METHOD-$SEED" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" \
+        train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" \
             "${CONTINUE_FLAGS[@]}" --criterion soft_beam_direct --soft-beam-size 3 \
             --soft-beam-alpha "${ALPHA:-10}" --soft-beam-alpha-growth "${GROWTH:-1}" \
             --search-nll-weight "${NLL_WEIGHT:-2}"

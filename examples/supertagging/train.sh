@@ -6,6 +6,7 @@
 [ $# -eq 2 ] || fail "usage: bash train.sh METHOD SEED"
 METHOD=$1 SEED=$2
 BASE=$WORK/models/cross-entropy-$SEED
+MODEL=$WORK/models/$METHOD-$SEED${TRIAL:+-$TRIAL}  # TRIAL names a run with other settings: see trials.sh
 
 DATA_FLAGS=("$WORK/bin" --task search_tagging --source-lang words --target-lang labels --num-workers 0 --seed "$SEED"
     --max-tokens 1000)
@@ -28,15 +29,15 @@ case $METHOD in
     *) fail "unknown METHOD $METHOD; known are: ${METHODS[*]}" ;;
 esac
 case $METHOD in
-    soft-beam-*) OBJECTIVE+=(--soft-beam-size 3 --search-nll-weight "${NLL_WEIGHT:-0}") ;;
+    soft-beam-*) OBJECTIVE+=(--soft-beam-size 3 --soft-beam-scores "${SCORES:-log-probs}" --search-nll-weight "${NLL_WEIGHT:-0}") ;;
 esac
 case $METHOD in
     *-squared-distance-*) OBJECTIVE+=(--soft-beam-top-k squared-distance) ;;
     *-successive-*) OBJECTIVE+=(--soft-beam-top-k successive) ;;
 esac
 case $METHOD in
-    *-constant) OBJECTIVE+=(--soft-beam-alpha 10) ;;
+    *-constant) OBJECTIVE+=(--soft-beam-alpha "${ALPHA:-10}") ;;
     *-annealed) OBJECTIVE+=(--soft-beam-alpha 1 --soft-beam-alpha-growth 30 --soft-beam-alpha-max 1000) ;;
 esac
-train "$WORK/models/$METHOD-$SEED" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" \
+train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" \
     "${CONTINUE_FLAGS[@]}" "${OBJECTIVE[@]}"
