@@ -446,3 +446,173 @@ def random_recurrence(
         embedding=parameters["embedding"],
     )
     return model, parameters
+
+
+# ---------------------------------------------------------------------------------------- scheduled sampling
+
+
+class ScheduledSampling(NamedTuple):
+    """What T steps of scheduled sampling give."""
+
+    loss: float  # label-smoothed cross entropy, summed over the T steps
+    nll: float  # the same sum without the smoothing
+    inputs: list[np.ndarray]  # the T inputs (E,) that the steps read, the first one being the model's start_input
+
+
+FEEDBACKS = ("soft-argmax", "soft-sample", "argmax", "sample")
+NOISY_FEEDBACKS = ("soft-sample", "sample")
+
+
+def _feedback_weights(
+    scores: np.ndarray, noise: np.ndarray | None, feedback: str, alpha: float, candidates: Sequence[int]
+) -> np.ndarray:
+    """The weights (V,) of the tokens that are fed back after scores (V,), 0 outside `candidates`; noise (V,)."""
+    values = []
+    for v in candidates:
+        value = float(scores[v])
+        if feedback in NOISY_FEEDBACKS:
+            value += float(noise[v])
+        values.append(value)
+    values = np.array(values)
+
+    if feedback in ("soft-argmax", "soft-sample"):
+        candidate_weights = _softmax(alpha * values)
+    else:
+        candidate_weights = np.zeros(len(values))
+        candidate_weights[int(np.argmax(values))] = 1.0  # the first of equal ones
+
+    weights = np.zeros(len(scores))
+    for c in range(len(candidates)):
+        weights[candidates[c]] = candidate_weights[c]
+    return weights
+
+
+def _scheduled_sampling_steps(
+    model: Recurrence,
+    gold: Sequence[int],
+    feedback: str,
+    alpha: float,
+    feed_gold: Sequence[bool],
+    candidates: Sequence[int],
+    noise: np.ndarray | None,
+    label_smoothing: float,
+    fixed_weights: list[np.ndarray] | None = None,
+) -> tuple[ScheduledSampling, list[np.ndarray]]:
+    """The result, and for each of steps 0, ..., T - 2 the weights (V,) of the tokens that the next step reads.
+
+    `fixed_weights`, such a list of T - 1 arrays (V,), replaces the weights that the scores would give.
+    """
+    vocabulary_size = len(model.embedding)
+    length = len(gold)
+    if feedback not in FEEDBACKS:
+        raise ValueError(f"`feedback` must be one of {FEEDBACKS}, got {feedback!r}")
+    if len(feed_gold) < length - 1:
+        raise ValueError(f"`feed_gold` must have at least {length - 1} entries, got {len(feed_gold)}")
+    if feedback in NOISY_FEEDBACKS:
+        if noise is None:
+            raise ValueError(f"feedback {feedback!r} needs `noise`")
+        if noise.shape != (length, vocabulary_size):
+            raise ValueError(f"`noise` must have shape {(length, vocabulary_size)}, got {noise.shape}")
+
+    share = label_smoothing / (vocabulary_size - 1)  # eps_i, what the smoothing gives to each token
+    loss = 0.0
+    nll = 0.0
+    inputs = []
+    all_weights = []
+    step_input = model.start_input
+    state = model.start_state
+
+    for t in range(length):
+        inputs.append(step_input)
+        scores, state = model.step(step_input, state)
+
+        everything = _logsumexp(scores)
+        step_nll = everything - float(scores[gold[t]])
+        all_nlls = 0.0  # sum over v of -log p(v)
+        for v in range(vocabulary_size):
+            all_nlls += everything - float(scores[v])
+        nll += step_nll
+        loss += (1.0 - label_smoothing - share) * step_nll + share * all_nlls
+
+        if t + 1 == length:
+            break
+        if fixed_weights is not None:
+            weights = fixed_weights[t]
+        elif feed_gold[t]:
+            weights = np.zeros(vocabulary_size)
+            weights[gold[t]] = 1.0
+        else:
+            step_noise = None if noise is None else noise[t]
+            weights = _feedback_weights(scores, step_noise, feedback, alpha, candidates)
+        all_weights.append(weights)
+
+        step_input = np.zeros(model.embedding.shape[1])
+        for v in range(vocabulary_size):
+            step_input = step_input + weights[v] * model.embedding[v]
+
+    return ScheduledSampling(loss, nll, inputs), all_weights
+
+
+def scheduled_sampling(
+    model: Recurrence,
+    gold: Sequence[int],
+    feedback: str,
+    alpha: float,
+    feed_gold: Sequence[bool],
+    candidates: Sequence[int],
+    noise: np.ndarray | None = None,
+    label_smoothing: float = 0.0,
+) -> ScheduledSampling:
+    """Cross entropy of the T tokens of `gold`, where step t + 1 reads what step t gave, or the gold token.
+
+    With f the scores (V,) of step t and G = noise[t], step t + 1 reads embedding[gold[t]] if feed_gold[t]
+    (entries from T - 1 on are ignored), else by `feedback`:
+
+        soft-argmax   softmax(alpha f) @ embedding            argmax   embedding[argmax f]
+        soft-sample   softmax(alpha (f + G)) @ embedding      sample   embedding[argmax (f + G)]
+
+    where softmax and argmax are among `candidates` only. `noise` (T, V) must be given where G is used, and is
+    ignored elsewhere. The cross entropy has no noise and is over the whole vocabulary, p = softmax(f), and with
+    eps_i = label_smoothing / (V - 1) the loss of one step is
+
+        (1 - label_smoothing - eps_i) * -log p(gold[t]) + eps_i * sum_v -log p(v)
+    """
+    result, _ = _scheduled_sampling_steps(model, gold, feedback, alpha, feed_gold, candidates, noise, label_smoothing)
+    return result
+
+
+def scheduled_sampling_gradient(
+    model_of: Callable[[np.ndarray], Recurrence],
+    parameters: np.ndarray,
+    frozen: bool,
+    gold: Sequence[int],
+    feedback: str,
+    alpha: float,
+    feed_gold: Sequence[bool],
+    candidates: Sequence[int],
+    noise: np.ndarray | None = None,
+) -> np.ndarray:
+    """Central differences (P,), step 1e-6, of the unsmoothed loss of `scheduled_sampling` in parameters (P,).
+
+    model_of(parameters) builds the model, and must not change the array.
+    `frozen` holds the weights of the tokens that are fed back at their values at `parameters`: nothing flows
+    through the choice, while the rows of the embedding that the weights mix still get their gradient.
+    Otherwise everything is differentiated. A hard choice is piecewise constant, so that `frozen` makes no
+    difference to it unless the best two candidates are within about 1e-6 of each other.
+    """
+    step_size = 1e-6
+    arguments = (gold, feedback, alpha, feed_gold, candidates, noise, 0.0)
+    fixed_weights = None
+    if frozen:
+        _, fixed_weights = _scheduled_sampling_steps(model_of(parameters), *arguments)
+
+    gradient = np.zeros(len(parameters))
+    for p in range(len(parameters)):
+        losses = []
+        for sign in (1.0, -1.0):
+            moved = np.array(parameters, dtype=np.float64)
+            moved[p] += sign * step_size
+            result, _ = _scheduled_sampling_steps(model_of(moved), *arguments, fixed_weights)
+            losses.append(result.loss)
+        gradient[p] = (losses[0] - losses[1]) / (2.0 * step_size)
+    return gradient

@@ -63,6 +63,16 @@ def successive_top_k(scores: Tensor, mask: Tensor, k: int, alpha: float) -> Soft
     return SoftTopK(torch.stack(weights, dim=1), live)
 
 
+def gumbel_noise(like: Tensor, seed: int) -> Tensor:
+    """Independent standard Gumbel draws in the shape of `like`; the same for the same seed.
+
+    `argmax(s + G)` is a sample of `softmax(s)`, and `softmax(alpha * (s + G))` a relaxed one.
+    """
+    draws = torch.Generator(like.device).manual_seed(seed)
+    uniform = torch.rand(like.shape, generator=draws, dtype=like.dtype, device=like.device)
+    return uniform.log_().neg_().log_().neg_()
+
+
 TOP_K: dict[str, Callable[[Tensor, Tensor, int, float], SoftTopK]] = {
     "squared-distance": squared_distance_top_k,
     "successive": successive_top_k,

@@ -13,7 +13,7 @@ from fairseq.logging import metrics
 from omegaconf import II
 from torch import Tensor
 
-from seqsearch_fairseq.adapters import LOCAL_SCORES, FairseqStep, check_decoder
+from seqsearch_fairseq.adapters import FairseqStep, check_decoder
 from seqsearch_fairseq.errors import UsageError
 
 PER_TOKEN = "token"  # a logged sum that is divided by the number of target tokens
@@ -36,14 +36,16 @@ class SearchBatch(NamedTuple):
     step: FairseqStep
     lengths: Tensor  # (B,) output tokens of each gold sequence
     gold: Tensor  # (B, T) gold tokens, padded
-    gold_scores: Tensor  # (B,) sum of the gold's local scores, teacher-forced
     candidates: Tensor  # (V,) bool
+    gold_logits: Tensor | None  # (B, T, V) teacher-forced; None where the criterion does without
+    gold_nll: Tensor | None  # (B,) negative log-likelihood of the gold sequence under them
 
 
 class Objective(NamedTuple):
     """What a criterion's algorithm returns."""
 
     losses: Tensor  # (B,) the search objective of each sentence
+    nll: Tensor  # (B,) the gold's negative log-likelihood, to log
     logs: dict[str, tuple[Tensor, str]]  # name -> (sum over the batch, PER_TOKEN or PER_SENTENCE)
     settings: dict[str, float]  # name -> value that this epoch uses, alpha for instance
 
@@ -52,7 +54,8 @@ class SearchCriterion(FairseqCriterion):
     """Base of the criterions that unroll the decoder themselves. Subclasses define `objective`."""
 
     local_scores = "log-probs"
-    needs_gold_gradient = False  # whether `gold_scores` is part of the objective
+    needs_teacher_forcing = True  # whether the batch has `gold_logits`; with --search-nll-weight it always has
+    needs_gold_gradient = False  # whether they are part of the objective
 
     def __init__(self, cfg: SearchCriterionConfig, task):
         super().__init__(task)
@@ -85,19 +88,21 @@ class SearchCriterion(FairseqCriterion):
         check_decoder(model.decoder)
         net_input = {name: value for name, value in sample["net_input"].items() if name != "prev_output_tokens"}
         encoder_out = model.encoder(**net_input)
-        nll, gold_scores = self._teacher_forcing(model, encoder_out, sample)
+        gold_logits, gold_nll = self._teacher_forcing(model, encoder_out, sample)
         gold = sample["target"]
         step = FairseqStep(model, encoder_out, len(gold), self.local_scores)
-        batch = SearchBatch(step, self.task.search_lengths(sample), gold, gold_scores, self.candidates)
+        batch = SearchBatch(step, self.task.search_lengths(sample), gold, self.candidates, gold_logits, gold_nll)
         found = self.objective(batch)
-        losses = found.losses + self.cfg.search_nll_weight * nll
+        losses = found.losses
+        if self.cfg.search_nll_weight > 0:
+            losses = losses + self.cfg.search_nll_weight * gold_nll
         check_finite(losses, sample["id"])
 
         sample_size = len(gold) if self.cfg.sentence_avg else sample["ntokens"]
         logging_output = {
             "loss": losses.detach().sum(),
             "objective": found.losses.detach().sum(),
-            "nll_loss": nll.detach().sum(),
+            "nll_loss": found.nll.detach().sum(),
             "ntokens": sample["ntokens"],
             "nsentences": len(gold),
             "sample_size": sample_size,
@@ -108,24 +113,20 @@ class SearchCriterion(FairseqCriterion):
             logging_output[f"_setting_{name}"] = value * len(gold)
         return (losses.sum() if reduce else losses), sample_size, logging_output
 
-    def _teacher_forcing(self, model, encoder_out, sample) -> tuple[Tensor, Tensor]:
-        """Each gold sequence's negative log-likelihood and summed local scores: (B,) both, float32 or wider."""
-        needed = self.cfg.search_nll_weight > 0 or self.needs_gold_gradient
-        with torch.set_grad_enabled(needed and torch.is_grad_enabled()):
+    def _teacher_forcing(self, model, encoder_out, sample) -> tuple[Tensor | None, Tensor | None]:
+        """`gold_logits` and `gold_nll` of a `SearchBatch`, float32 or wider."""
+        in_loss = self.cfg.search_nll_weight > 0
+        if not (in_loss or self.needs_teacher_forcing):
+            return None, None
+        with torch.set_grad_enabled((in_loss or self.needs_gold_gradient) and torch.is_grad_enabled()):
             logits = model.decoder(
                 sample["net_input"]["prev_output_tokens"],
                 encoder_out=encoder_out,
                 src_lengths=sample["net_input"]["src_lengths"],
             )[0]
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            gold = sample["target"].unsqueeze(2)
-            inside = sample["target"].ne(self.padding_idx)
-            nll = -F.log_softmax(logits, dim=-1).gather(2, gold).squeeze(2)
-            if self.local_scores == "log-probs":
-                scores = -nll
-            else:
-                scores = LOCAL_SCORES[self.local_scores](logits).gather(2, gold).squeeze(2)
-            return (nll * inside).sum(dim=1), (scores * inside).sum(dim=1)
+            log_probs = F.log_softmax(logits, dim=-1).gather(2, sample["target"].unsqueeze(2)).squeeze(2)
+            return logits, -(log_probs * sample["target"].ne(self.padding_idx)).sum(dim=1)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:
@@ -169,6 +170,19 @@ def check_distributed(model) -> None:
         "search-aware training in several processes needs --ddp-backend legacy_ddp: it unrolls the decoder itself, and "
         f"other back ends would not reduce its gradients; got a model wrapped in {type(model).__name__}"
     )
+
+
+def check_alpha_flags(prefix: str, alpha: float, growth: float, maximum: float) -> None:
+    """Refuse values of `--PREFIX-alpha`, `--PREFIX-alpha-growth` and `--PREFIX-alpha-max` that make no schedule.
+
+    Raises:
+        UsageError: one is not positive and finite, or the maximum is below the start.
+    """
+    for name, value in (("alpha", alpha), ("alpha-growth", growth)):
+        if not 0 < value < math.inf:
+            raise UsageError(f"--{prefix}-{name} must be a positive number, got {value}")
+    if not maximum >= alpha:
+        raise UsageError(f"--{prefix}-alpha-max must be at least --{prefix}-alpha ({alpha}), got {maximum}")
 
 
 def check_finite(losses: Tensor, ids: Tensor) -> None:

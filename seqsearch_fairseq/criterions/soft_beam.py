@@ -19,6 +19,7 @@ from seqsearch_fairseq.criterions.search_criterion import (
     SearchBatch,
     SearchCriterion,
     SearchCriterionConfig,
+    check_alpha_flags,
 )
 from seqsearch_fairseq.errors import UsageError
 
@@ -85,7 +86,7 @@ class SoftBeamCriterion(SearchCriterion):
             found = hard_beam(batch.step, batch.lengths, cfg.soft_beam_size, batch.candidates).tokens[:, :1]
             paid = costs.of(found.clamp(min=0)) * found.ge(0)
             logs["hard_beam_cost"] = paid.sum(), PER_TOKEN
-        return Objective(self._losses(result, alpha, batch), logs, {"alpha": alpha})
+        return Objective(self._losses(result, alpha, batch), batch.gold_nll, logs, {"alpha": alpha})
 
     def _losses(self, result, alpha, batch):
         raise NotImplementedError
@@ -107,7 +108,14 @@ class SoftBeamHingeCriterion(SoftBeamCriterion):
     needs_gold_gradient = True
 
     def _losses(self, result, alpha, batch):
-        return hinge_objective(result, alpha, batch.gold_scores)
+        return hinge_objective(result, alpha, self._gold_scores(batch))
+
+    def _gold_scores(self, batch: SearchBatch) -> torch.Tensor:
+        """(B,) sum of the gold's local scores, teacher-forced."""
+        if self.local_scores == "log-probs":
+            return -batch.gold_nll
+        scores = LOCAL_SCORES[self.local_scores](batch.gold_logits).gather(2, batch.gold.unsqueeze(2)).squeeze(2)
+        return (scores * batch.gold.ne(self.padding_idx)).sum(dim=1)
 
 
 def parse_label_cost(text: str, dictionary) -> torch.Tensor:
@@ -139,12 +147,4 @@ def _check_flags(cfg: SoftBeamConfig, candidates: int) -> None:
         raise UsageError(
             f"--soft-beam-size must be in [1, {candidates}], the number of candidate tokens, got {cfg.soft_beam_size}"
         )
-    for name in ("soft_beam_alpha", "soft_beam_alpha_growth"):
-        value = getattr(cfg, name)
-        if not 0 < value < float("inf"):
-            raise UsageError(f"--{name.replace('_', '-')} must be a positive number, got {value}")
-    if not cfg.soft_beam_alpha_max >= cfg.soft_beam_alpha:
-        raise UsageError(
-            f"--soft-beam-alpha-max must be at least --soft-beam-alpha ({cfg.soft_beam_alpha}), "
-            f"got {cfg.soft_beam_alpha_max}"
-        )
+    check_alpha_flags("soft-beam", cfg.soft_beam_alpha, cfg.soft_beam_alpha_growth, cfg.soft_beam_alpha_max)

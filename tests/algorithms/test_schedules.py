@@ -1,8 +1,10 @@
-"""The annealing of alpha."""
+"""The annealing of alpha, and the decay of the gold probability."""
+
+import math
 
 import pytest
 
-from seqsearch_fairseq.algorithms.schedules import annealed
+from seqsearch_fairseq.algorithms.schedules import annealed, gold_probability
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 5])
@@ -45,3 +47,35 @@ def test_growth_beyond_all_numbers_is_the_maximum(growth):
 def test_arguments_out_of_range_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         annealed(**arguments)
+
+
+@pytest.mark.parametrize("decay", [1.0, 10.0, 100.0])
+def test_the_gold_probability_is_one_and_then_falls_as_an_inverse_sigmoid(decay):
+    found = [gold_probability(epoch, decay) for epoch in range(1, 60)]
+    assert found[0] == 1.0
+    assert found[1:] == pytest.approx([decay / (decay + math.exp(epoch / decay)) for epoch in range(2, 60)])
+    assert all(later < earlier for earlier, later in zip(found, found[1:], strict=False))
+
+
+def test_the_gold_probability_of_the_words():
+    assert {gold_probability(epoch, "always") for epoch in (1, 2, 99)} == {0.0}
+    assert {gold_probability(epoch, "none") for epoch in (1, 2, 99)} == {1.0}
+
+
+def test_a_steep_decay_does_not_overflow():
+    assert gold_probability(50, 1e-3) == 0.0
+
+
+@pytest.mark.parametrize(
+    "epoch,decay,message",
+    [
+        (0, 1.0, "`epoch` must be at least 1, got 0"),
+        (1, 0.0, "`decay` must be a positive number, 'always' or 'none', got 0.0"),
+        (1, -2.0, "`decay` must be .* got -2.0"),
+        (1, math.inf, "`decay` must be .* got inf"),
+        (1, "often", "`decay` must be .* got 'often'"),
+    ],
+)
+def test_a_gold_probability_out_of_range_is_refused(epoch, decay, message):
+    with pytest.raises(ValueError, match=message):
+        gold_probability(epoch, decay)

@@ -20,6 +20,7 @@ OTHERS = {"--no-build-isolation", "--format", "--force", "--config-dir", "--conf
 PROGRAMS = ("prepare_parallel.py", "prepare_columns.py")
 PLUGINS = [  # a task, a model, a criterion and a scheduler each bring flags of their own
     ("search_translation", "iwslt_goyal2017", "soft_beam_direct", "inverse_sqrt"),
+    ("search_tagging", "tagger_gru", "differentiable_scheduled_sampling", "fixed"),
     ("search_tagging", "ner_goyal2018", "label_smoothed_cross_entropy", "reduce_lr_on_plateau"),
 ]
 

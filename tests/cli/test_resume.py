@@ -26,10 +26,20 @@ cli_main()
 """
 
 
+CRITERIONS = {
+    "soft_beam_direct": ["--soft-beam-alpha", 0.5, "--soft-beam-alpha-growth", 3],
+    "differentiable_scheduled_sampling": [
+        *("--dss-feedback", "soft-sample", "--dss-decay", 1.5),
+        *("--dss-alpha", 0.5, "--dss-alpha-growth", 3),
+    ],
+}
+
+
+@pytest.mark.parametrize("criterion", CRITERIONS)
 @pytest.mark.parametrize("arch", ["tagger_lstm"])
-def test_a_killed_run_resumes_to_the_same_model(trained, tmp_path, arch):
+def test_a_killed_run_resumes_to_the_same_model(trained, tmp_path, arch, criterion):
     model = trained(arch)
-    annealed = ["--soft-beam-alpha", 0.5, "--soft-beam-alpha-growth", 3, "--criterion", "soft_beam_direct"]
+    annealed = ["--criterion", criterion, *CRITERIONS[criterion]]
     flags = [*TINY[arch], "--dropout", 0.3, "--optimizer", "adam", "--lr", 0.01, *annealed, "--max-epoch", 3]
     flags += ["--train-subset", SMALL, "--batch-size", 8, "--save-interval-updates", 4, "--log-interval", 1]
     flags += ["--finetune-from-model", model.checkpoint]
@@ -44,7 +54,9 @@ def test_a_killed_run_resumes_to_the_same_model(trained, tmp_path, arch):
     resumed = commands.run("train", *command("killed"))
 
     assert "(epoch 2 @ 8 updates)" in resumed.text  # there are 6 updates in an epoch: the middle of the second
-    for name in ("train_loss", "train_objective", "train_nll_loss", "train_alpha"):
+    names = ["train_loss", "train_objective", "train_nll_loss", "train_alpha"]
+    names += ["train_gold_probability"] if "scheduled" in criterion else []
+    for name in names:
         assert [log[name] for log in resumed.logged("train")] == [log[name] for log in whole.logged("train")[1:]]
     expected, found = (
         torch.load(tmp_path / name / "checkpoint_last.pt", weights_only=True)["model"] for name in ("whole", "killed")

@@ -76,3 +76,14 @@ def test_a_beam_of_one_has_no_diversity_to_log(trained, tmp_path):
     log = fine_tune(trained("tagger_gru"), "soft_beam_direct", tmp_path, "--soft-beam-size", 1).logged("valid")[-1]
     assert "valid_beam_distance" not in log
     assert "valid_objective" in log
+
+
+@pytest.mark.parametrize("arch", ["lstm", "transformer", "tagger_gru"])
+def test_scheduled_sampling_logs_its_schedule_and_exposure_bias(trained, tmp_path, arch):
+    flags = ["--dss-feedback", "soft-sample", "--dss-decay", 1, "--label-smoothing", 0.1, "--max-epoch", 2]
+    log = fine_tune(trained(arch), "differentiable_scheduled_sampling", tmp_path, *flags)
+    assert [line["train_gold_probability"] for line in log.logged("train")] == [1.0, pytest.approx(0.1192, abs=1e-4)]
+    assert logged_names(log.logged("train")[-1], "train_") >= {"loss", "objective", "nll_loss", "alpha"}
+    validation = log.logged("valid")[-1]
+    bias = validation["valid_free_running_nll_loss"] - validation["valid_nll_loss"]
+    assert validation["valid_exposure_bias"] == pytest.approx(bias, abs=2e-3)

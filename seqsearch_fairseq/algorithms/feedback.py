@@ -1,0 +1,234 @@
+"""What one step of scheduled sampling gives: the gold token's cross entropy, and what the decoder feeds itself next.
+
+Both are functions of the same scores, so one `autograd.Function` makes both and keeps one (N, V) tensor, the
+log-probabilities, which is what cross entropy keeps too. The weights of a soft feedback are made again in the backward
+pass, with the same noise from the same seed. On a large vocabulary a row keeps its M best tokens alone where the others
+weigh less than the precision of their type: with m the best score and S_M the M-th, at most
+`(V - M) * exp(alpha * (S_M - m))`. That spares three products with the whole embedding.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from seqsearch_fairseq.algorithms.relaxations import check_alpha, gumbel_noise
+
+
+class Feedback(NamedTuple):
+    soft: bool  # a mean of embeddings under softmax(alpha * s); else the embedding of the best token
+    noisy: bool  # s has Gumbel noise added
+
+
+FEEDBACKS = {
+    "soft-argmax": Feedback(soft=True, noisy=False),
+    "soft-sample": Feedback(soft=True, noisy=True),
+    "argmax": Feedback(soft=False, noisy=False),
+    "sample": Feedback(soft=False, noisy=True),
+}
+FEW = 128  # M: how many tokens a sharp row keeps
+LARGE = 16 * FEW  # a vocabulary of at most so many is always taken whole
+
+
+class Emission(NamedTuple):
+    losses: Tensor  # (N,) cross entropy of the gold, smoothed
+    nll: Tensor  # (N,) without smoothing; no gradient
+    inputs: Tensor  # (n, E) what each of the n rows that asked for it feeds itself
+
+
+class Table:
+    """The embedding (V, E) that one run of a decoder feeds back from, and its gradient, summed in one place.
+
+    A gradient as large as the embedding for each step, added up by autograd, would cost as much as the products that
+    make it. `anchor` ties the steps to the embedding: autograd asks for its gradient when all of them are done.
+    """
+
+    def __init__(self, embedding: Tensor):
+        self.rows = embedding.detach().to(torch.promote_types(embedding.dtype, torch.float32))
+        self.anchor = _Anchor.apply(embedding, self)
+        self._gradient: Tensor | None = None
+        self._backward_pass = -1
+
+    def gradient(self) -> Tensor:
+        """(V, E) what this backward pass has added up so far; zeros when it begins."""
+        current = torch._C._current_graph_task_id()  # as in torch.utils.checkpoint: a number for each backward pass
+        if self._gradient is None or self._backward_pass != current:
+            self._gradient, self._backward_pass = torch.zeros_like(self.rows), current
+        return self._gradient
+
+    def take_gradient(self) -> Tensor:
+        gradient, self._gradient = self.gradient(), None
+        return gradient
+
+
+class _Anchor(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, embedding, table):
+        ctx.table, ctx.dtype = table, embedding.dtype
+        return table.rows.new_zeros(())
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, _):
+        return ctx.table.take_gradient().to(ctx.dtype), None
+
+
+def emit(
+    scores: Tensor,
+    gold: Tensor,
+    table: Table,
+    rows: Tensor,
+    feedback: str,
+    alpha: float,
+    candidates: Tensor,
+    label_smoothing: float = 0.0,
+) -> Emission:
+    """The cross entropy of one step, and the input that some rows feed themselves.
+
+    Args:
+        scores: (N, V) logits or log-probabilities.
+        gold: (N,) integer.
+        table: of the embedding (V, E).
+        rows: (n,) integer, the rows whose next input is their own.
+        feedback: a name of `FEEDBACKS`.
+        alpha: > 0.
+        candidates: (V,) bool, the tokens that may be fed back.
+        label_smoothing: in [0, 1).
+
+    Raises:
+        ValueError: `feedback` does not exist, or `alpha` is out of range.
+    """
+    check_feedback(feedback, alpha)
+    kind = FEEDBACKS[feedback]
+    seed = int(torch.randint(2**62, ())) if kind.noisy else None
+    settings = _Settings(table, kind, alpha, seed, label_smoothing)
+    return Emission(*_Emission.apply(scores, table.anchor, gold, rows, candidates, settings))
+
+
+def smoothed_cross_entropy(scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Cross entropy of `gold` (...) under `scores` (..., V), smoothed as fairseq does it: (...)."""
+    log_probs = torch.log_softmax(scores, dim=-1)
+    on_gold, on_each = _smoothed(label_smoothing, scores.size(-1))
+    losses = -on_gold * log_probs.gather(-1, gold.unsqueeze(-1)).squeeze(-1)
+    return losses - on_each * log_probs.sum(dim=-1) if label_smoothing > 0 else losses
+
+
+def check_feedback(feedback: str, alpha: float) -> None:
+    """Raise a `ValueError` for a feedback that does not exist or an alpha out of range."""
+    if feedback not in FEEDBACKS:
+        raise ValueError(f"`feedback` must be one of {', '.join(FEEDBACKS)}, got {feedback}")
+    check_alpha(alpha)
+
+
+class _Settings(NamedTuple):
+    table: Table
+    kind: Feedback
+    alpha: float
+    seed: int | None  # of the noise
+    label_smoothing: float
+
+
+class _Emission(torch.autograd.Function):
+    """(losses, nll, inputs) of `Emission`. A `kind` that is not soft passes no gradient to the scores it chose by."""
+
+    @staticmethod
+    def forward(ctx, scores, anchor, gold, rows, candidates, settings):
+        table, alpha, smoothing = settings.table.rows, settings.alpha, settings.label_smoothing
+        log_probs = torch.log_softmax(scores, dim=1, dtype=torch.promote_types(scores.dtype, torch.float32))
+        nll = -log_probs.gather(1, gold.unsqueeze(1)).squeeze(1)
+        on_gold, on_each = _smoothed(smoothing, scores.size(1))
+        losses = on_gold * nll - on_each * log_probs.sum(dim=1) if smoothing > 0 else nll.clone()
+
+        perturbed = _perturbed(log_probs, rows, candidates, settings.seed)
+        choice = _choose(perturbed, settings.kind, alpha)
+        inputs = table.new_empty(len(rows), table.size(1))
+        if len(choice.sharp) > 0:
+            chosen = torch.nn.functional.embedding(choice.tokens, table)  # (n', M, E)
+            inputs[choice.sharp] = torch.bmm(choice.weights.unsqueeze(1), chosen).squeeze(1)
+        if len(choice.flat) > 0:
+            inputs[choice.flat] = torch.softmax(alpha * perturbed[choice.flat], dim=1) @ table
+
+        ctx.save_for_backward(log_probs, gold, rows, candidates, inputs, *choice)
+        ctx.settings, ctx.dtype = settings, scores.dtype
+        ctx.mark_non_differentiable(nll)
+        ctx.set_materialize_grads(False)
+        return losses, nll, inputs
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, of_losses, _, of_inputs):
+        log_probs, gold, rows, candidates, inputs, *choice = ctx.saved_tensors
+        table, kind, alpha, seed, smoothing = ctx.settings
+        of_scores = _of_cross_entropy(log_probs, gold, smoothing, of_losses)
+        if of_inputs is None or len(rows) == 0:
+            return of_scores.to(ctx.dtype), *[None] * 5
+        of_table = table.gradient()
+        shift = (of_inputs * inputs).sum(dim=1, keepdim=True)  # the mean of `of_weights` under the weights
+        sharp, tokens, few, flat = choice
+        if len(sharp) > 0:
+            of_sharp = of_inputs[sharp]
+            shares = few.unsqueeze(2) * of_sharp.unsqueeze(1)  # (n', M, E)
+            of_table.index_add_(0, tokens.flatten(), shares.flatten(0, 1))
+            if kind.soft:
+                chosen = torch.nn.functional.embedding(tokens, table.rows)
+                of_weights = torch.bmm(chosen, of_sharp.unsqueeze(2)).squeeze(2)  # (n', M)
+                of_weights = of_weights.sub_(shift[sharp]).mul_(few).mul_(alpha)
+                of_scores.index_put_((rows[sharp].unsqueeze(1), tokens), of_weights, accumulate=True)
+        if len(flat) > 0:
+            of_flat = of_inputs[flat]
+            weights = torch.softmax(alpha * _perturbed(log_probs, rows, candidates, seed)[flat], dim=1)
+            of_table.addmm_(weights.T, of_flat)
+            of_weights = of_flat @ table.rows.T  # (n'', V)
+            of_scores.index_add_(0, rows[flat], of_weights.sub_(shift[flat]).mul_(weights), alpha=alpha)
+        return of_scores.to(ctx.dtype), *[None] * 5
+
+
+class _Choice(NamedTuple):
+    """Which rows keep few tokens, and which take all of them. Their numbers add up to n."""
+
+    sharp: Tensor  # (n',) integer, places among the n rows
+    tokens: Tensor  # (n', M) the tokens that each sharp row keeps
+    weights: Tensor  # (n', M) and what they weigh
+    flat: Tensor  # (n'',) integer, places among the n rows
+
+
+def _choose(perturbed: Tensor, kind: Feedback, alpha: float) -> _Choice:
+    rows, vocabulary = perturbed.shape
+    every = torch.arange(rows, device=perturbed.device)
+    if not kind.soft:
+        tokens = perturbed.argmax(dim=1, keepdim=True)
+        return _Choice(every, tokens, torch.ones_like(tokens, dtype=perturbed.dtype), every[:0])
+    if vocabulary <= LARGE or rows == 0:
+        nothing = perturbed[:0, :0]
+        return _Choice(every[:0], nothing.long(), nothing, every)
+    kept, tokens = torch.topk(perturbed, FEW, dim=1)
+    outside = math.log(vocabulary - FEW) + alpha * (kept[:, -1] - kept[:, 0])
+    is_sharp = outside < math.log(torch.finfo(perturbed.dtype).eps)
+    sharp, flat = every[is_sharp], every[~is_sharp]
+    return _Choice(sharp, tokens[sharp], torch.softmax(alpha * kept[sharp], dim=1), flat)
+
+
+def _of_cross_entropy(log_probs: Tensor, gold: Tensor, smoothing: float, of_losses: Tensor | None) -> Tensor:
+    """The gradient of the losses with respect to the scores: (N, V), a new tensor."""
+    if of_losses is None:
+        return torch.zeros_like(log_probs)
+    on_gold, on_each = _smoothed(smoothing, log_probs.size(1))
+    of_losses = of_losses.unsqueeze(1)
+    of_scores = log_probs.exp().mul_(of_losses)  # a target's mass is one
+    if smoothing > 0:
+        of_scores.sub_(on_each * of_losses)
+    return of_scores.scatter_add_(1, gold.unsqueeze(1), -on_gold * of_losses)
+
+
+def _smoothed(smoothing: float, vocabulary: int) -> tuple[float, float]:
+    """What of a target's mass each token gets, and the gold token on top of that, as fairseq spreads it."""
+    on_each = smoothing / (vocabulary - 1) if smoothing > 0 else 0.0
+    return 1.0 - smoothing - on_each, on_each
+
+
+def _perturbed(log_probs: Tensor, rows: Tensor, candidates: Tensor, seed: int | None) -> Tensor:
+    """What the feedback ranks: (n, V), -inf for what is no candidate, noise added where there is a seed."""
+    scores = log_probs.index_select(0, rows)
+    scores.index_fill_(1, (~candidates).nonzero().squeeze(1), -torch.inf)
+    return scores if seed is None else scores.add_(gumbel_noise(scores, seed))
