@@ -182,12 +182,12 @@ echo "building $venv with $python, log in $log"
 
 run "creating the virtual environment" "Install Python's venv module (often named python3.11-venv)." \
     "$python" -m venv "$venv"
-run "installing the build tools" "$network" install setuptools wheel numpy cython
+run "installing the build tools" "$network" install setuptools setuptools_scm wheel numpy cython
 run "installing torch (a large download)" "$network" install_torch
 check_torch
 run "building fairseq (about 4 minutes)" "Check the C++ compiler, the network, and the disk's free space." \
     install_fairseq
-run "installing seqsearch-fairseq and what it needs" "$network" install --no-build-isolation -e '.[dev]'
+run "installing seqsearch-fairseq and what it needs" "$network" install --no-build-isolation -e '.[dev,plot]'
 run "checking that everything imports" "The log names what does not import." check
 
 printf '%s\n' "$wanted" >"$stamp.new"

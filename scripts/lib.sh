@@ -1,5 +1,6 @@
 # What the quickstart and the examples share; source it. Sets ROOT, PLUGIN, SMOKE, DEVICE_FLAGS; puts .venv on the PATH.
 set -euo pipefail
+shopt -s extglob
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PLUGIN="$ROOT/seqsearch_fairseq"
@@ -57,7 +58,7 @@ train() {
 epochs() {
     awk -v name="$1" -F ' \\| ' '/valid on/ {
         line = ""
-        for (i = 4; i <= NF; i++) if ($i ~ /^(epoch|loss|nll_loss|ppl|bleu|accuracy_|alpha|hard_beam_cost|beam_distance)/) line = line "  " $i
+        for (i = 4; i <= NF; i++) if ($i ~ /^(epoch|loss|nll_loss|ppl|bleu|accuracy_|alpha|hard_beam_cost|beam_distance|exposure_bias)/) line = line "  " $i
         print "          " name ":" line; fflush()
     }'
 }
@@ -90,4 +91,24 @@ bleu() {
 keep_score() {
     python "$ROOT/scripts/results.py" add "$1" --method "$2" --decoder "$3" --seed "$4" --metric "$5" --score "$6" --signature "$7"
     say "$2, seed $4, $3: $5 $6"
+}
+
+# Rows of Goyal et al. 2017: table 1, every feedback; table 2, soft argmax with other decays of the gold probability.
+DSS_DECAY=${DSS_DECAY:-1}
+SCHEDULED_SAMPLING=(dss-argmax dss-sample dss-soft-argmax-fixed dss-soft-argmax-annealed dss-soft-sample-fixed dss-soft-sample-annealed)
+for decay in 100 10 1 always; do
+    if [ $decay != "$DSS_DECAY" ]; then SCHEDULED_SAMPLING+=("dss-soft-argmax-annealed-$decay"); fi
+done
+
+# scheduled_sampling METHOD: set OBJECTIVE to the flags of one of these rows; the decay is DSS_DECAY where it names none.
+scheduled_sampling() {
+    local decay=$DSS_DECAY feedback=${1#dss-}
+    case $feedback in
+        *-100 | *-10 | *-1 | *-always) decay=${feedback##*-} feedback=${feedback%-*} ;;
+    esac
+    OBJECTIVE=(--criterion differentiable_scheduled_sampling --dss-decay "$decay" --dss-feedback "${feedback%-@(fixed|annealed)}")
+    case $feedback in
+        *-fixed) OBJECTIVE+=(--dss-alpha "${DSS_ALPHA:-1}") ;;
+        *-annealed) OBJECTIVE+=(--dss-alpha "${DSS_ALPHA:-1}" --dss-alpha-growth "${DSS_GROWTH:-3}") ;;
+    esac
 }

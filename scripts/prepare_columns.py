@@ -1,6 +1,7 @@
 """Turn column files (one token a line, a blank line after each sentence) into parallel text for fairseq-preprocess.
 
 Writes OUTPUT_DIR/{train,valid,test}.{words,labels}, one sentence a line. Spaces inside a column become underscores.
+Without --valid, every tenth sentence (--valid-every) of --train is for validation, and not for training.
 """
 
 import argparse
@@ -8,22 +9,29 @@ import itertools
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
-from seqsearch_fairseq.data.columns import FormatError, read_columns
+from seqsearch_fairseq.data.columns import FormatError, Sentence, read_columns
+
+SPLITS = ("train", "valid", "test")
 
 
 def main() -> int:
-    args = build_parser().parse_args()
+    parser = build_parser()
+    args = parser.parse_args()
+    if args.valid_every < 2:
+        parser.error(f"--valid-every must be at least 2, got {args.valid_every}")
     output = Path(args.output_dir)
     temporary = output.with_name(output.name + ".tmp")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        for split in ("train", "valid", "test"):
-            print(convert(Path(getattr(args, split)), temporary, split, args))
+        for split in SPLITS:
+            path = getattr(args, split) or args.train
+            print(convert(Path(path), temporary, split, args))
         shutil.rmtree(output, ignore_errors=True)
         os.replace(temporary, output)
     except (FormatError, OSError) as error:
@@ -36,8 +44,12 @@ def main() -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="folder to write; replaced as a whole when it exists")
-    for split in ("train", "valid", "test"):
-        parser.add_argument(f"--{split}", required=True, metavar="FILE", help=f"column file of the {split} split")
+    for split in SPLITS:
+        required = split != "valid"
+        parser.add_argument(f"--{split}", required=required, metavar="FILE", help=f"column file of the {split} split")
+    parser.add_argument(
+        "--valid-every", type=int, default=10, metavar="N", help="without --valid: every N-th sentence of --train"
+    )
     parser.add_argument("--word-column", type=int, default=0, help="column of the words, from 0 (default: %(default)s)")
     parser.add_argument("--label-column", type=int, default=-1, help="column of the labels (default: the last one)")
     parser.add_argument("--lowercase", action="store_true", help="lower-case the words")
@@ -54,7 +66,7 @@ def convert(path: Path, output: Path, split: str, args) -> str:
         (output / f"{split}.words").open("w", encoding="utf-8") as words_out,
         (output / f"{split}.labels").open("w", encoding="utf-8") as labels_out,
     ):
-        stream = itertools.islice(read_columns(lines, str(path)), args.limit)
+        stream = itertools.islice(choose(read_columns(lines, str(path)), split, args), args.limit)
         for sentence in tqdm(stream, desc=path.name, unit=" sentences", disable=not sys.stderr.isatty()):
             words, tags = (
                 [pick(row, column, path, sentence.line + offset) for offset, row in enumerate(sentence.rows)]
@@ -67,6 +79,13 @@ def convert(path: Path, output: Path, split: str, args) -> str:
     if sentences == 0:
         raise FormatError(f"{path} holds no sentence")
     return f"{split}: {sentences} sentences, {tokens} tokens, {len(labels)} labels"
+
+
+def choose(sentences: Iterator[Sentence], split: str, args) -> Iterator[Sentence]:
+    """The sentences of one split: all of its file, unless training and validation share one."""
+    if split == "test" or args.valid:
+        return sentences
+    return (sentence for i, sentence in enumerate(sentences, 1) if (i % args.valid_every == 0) == (split == "valid"))
 
 
 def pick(row: list[str], column: int, path: Path, line: int) -> str:

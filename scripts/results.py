@@ -25,6 +25,7 @@ def main() -> int:
     table = commands.add_parser("table", help="print the table")
     table.add_argument("results_dir", metavar="RESULTS_DIR")
     table.add_argument("--methods", nargs="*", help="rows, in this order (default: all, by name)")
+    table.add_argument("--decoders", nargs="*", default=DECODERS, help="columns (default: all three)")
     table.add_argument("--log-dir", help="folder of METHOD-SEED/train.log: adds the last beam distance and collapse")
     args = parser.parse_args()
     return write_score(args) if args.command == "add" else print_table(args)
@@ -54,10 +55,10 @@ def print_table(args) -> int:
     seeds = sorted({record["seed"] for record in records})
     extra = ["beam distance", "collapsed"] if args.log_dir else []
     print(f"{records[0]['metric']}, {len(seeds)} seed(s): {', '.join(seeds)}; {records[0]['signature']}\n")
-    print("| " + " | ".join(["training", *DECODERS, *extra]) + " |")
-    print("|---|" + "---|" * (len(DECODERS) + len(extra)))
+    print("| " + " | ".join(["training", *args.decoders, *extra]) + " |")
+    print("|---|" + "---|" * (len(args.decoders) + len(extra)))
     for method in methods:
-        cells = [cell(scores[method, decoder]) for decoder in DECODERS]
+        cells = [cell(scores[method, decoder]) for decoder in args.decoders]
         if args.log_dir:
             cells += diversity(Path(args.log_dir), method, seeds)
         print(f"| {method} | " + " | ".join(cells) + " |")

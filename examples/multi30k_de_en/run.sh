@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # bash run.sh DATA_DIR: prepare, train and evaluate all methods, print the table. Running it again resumes.
-# SMOKE=1: minutes instead of hours. ARCH=transformer: the other model. SEEDS="1 2": more seeds.
+# SMOKE=1: minutes instead of hours. ARCH=transformer: the other model. SEEDS="1 2": more seeds. ONLY="...": some of the methods.
 . "$(dirname "$0")/settings.sh"
 
 [ $# -eq 1 ] || fail "usage: bash run.sh DATA_DIR, a folder with {train,val,test}.{$SRC,$TGT}"
-METHODS=(cross-entropy cross-entropy-continued soft-beam-direct)
+read -ra METHODS <<< "${ONLY:-${METHODS[*]}}"
 bash "$HERE/prepare.sh" "$1"
 for seed in ${SEEDS:-1}; do
     for method in "${METHODS[@]}"; do

@@ -14,6 +14,9 @@ else
     EPOCHS=${EPOCHS:-14} SEARCH_EPOCHS=${SEARCH_EPOCHS:-1}
 fi
 
+# Rows of the table. The control is cross entropy continued for the same number of updates at the same learning rate.
+METHODS=(cross-entropy cross-entropy-continued soft-beam-direct "${SCHEDULED_SAMPLING[@]}")
+
 case $ARCH in
     lstm) MODEL_FLAGS=(--arch iwslt_goyal2017 --share-all-embeddings --dropout 0.3) ;;
     transformer) MODEL_FLAGS=(--arch transformer_iwslt_de_en --share-all-embeddings --dropout 0.3) ;;

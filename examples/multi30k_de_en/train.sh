@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bash train.sh METHOD SEED. METHOD: cross-entropy, cross-entropy-continued, soft-beam-direct
+# bash train.sh METHOD SEED. METHOD: cross-entropy, cross-entropy-continued, soft-beam-direct, or dss-..., as run.sh lists them
 . "$(dirname "$0")/settings.sh"
 
 [ $# -eq 2 ] || fail "usage: bash train.sh METHOD SEED"
@@ -29,5 +29,10 @@ case $METHOD in
             --soft-beam-alpha "${ALPHA:-10}" --soft-beam-alpha-growth "${GROWTH:-1}" \
             --search-nll-weight "${NLL_WEIGHT:-2}"
         ;;
-    *) fail "METHOD must be cross-entropy, cross-entropy-continued or soft-beam-direct, got $METHOD" ;;
+    dss-*)
+        scheduled_sampling "$METHOD"
+        train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${CONTINUE_FLAGS[@]}" \
+            "${OBJECTIVE[@]}" --label-smoothing 0.1
+        ;;
+    *) fail "unknown METHOD $METHOD; known are: ${METHODS[*]}" ;;
 esac

@@ -29,7 +29,7 @@ case $METHOD in
     *) fail "unknown METHOD $METHOD; known are: ${METHODS[*]}" ;;
 esac
 case $METHOD in
-    soft-beam-*) OBJECTIVE+=(--soft-beam-size 3 --soft-beam-scores "${SCORES:-log-probs}" --search-nll-weight "${NLL_WEIGHT:-0}") ;;
+    soft-beam-*) OBJECTIVE+=(--soft-beam-size 3 --soft-beam-scores "${SCORES:-log-probs}" --search-nll-weight "${NLL_WEIGHT:-2}") ;;
 esac
 case $METHOD in
     *-squared-distance-*) OBJECTIVE+=(--soft-beam-top-k squared-distance) ;;

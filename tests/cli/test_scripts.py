@@ -1,0 +1,132 @@
+"""The scripts beside the set-up: preparation of columns, the benchmark, the picture of an objective."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import ENVIRONMENT
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+ROW = {"work", "size", "variant", "against", "time_ratio", "bytes_ratio", "runs"}
+
+
+def run(name: str, *arguments) -> subprocess.CompletedProcess:
+    argv = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
+    return subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+
+
+def succeeded(name: str, *arguments) -> str:
+    done = run(name, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """`refused(name, arguments)`: what the script says on standard error of arguments that it does not take."""
+
+    def message(name: str, *arguments) -> str:
+        spec = importlib.util.spec_from_file_location(Path(name).stem, SCRIPTS / name)
+        script = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(script)
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            script.main()
+        assert ended.value.code == 2
+        return capsys.readouterr().err
+
+    return message
+
+
+def column_file(path: Path, sentences: int) -> Path:
+    path.write_text("".join(f"word{i}\tX\tB\nend\tX\tO\n\n" for i in range(sentences)), encoding="utf-8")
+    return path
+
+
+# ------------------------------------------------------------------------------------------------ prepare_columns.py
+
+
+def test_without_a_validation_file_some_training_sentences_are_for_validation(tmp_path):
+    train, test = column_file(tmp_path / "train.tsv", 9), column_file(tmp_path / "test.tsv", 2)
+    out = succeeded("prepare_columns.py", tmp_path / "text", "--train", train, "--test", test, "--valid-every", 4)
+    assert "valid: 2 sentences, 4 tokens, 2 labels" in out
+    words = {split: (tmp_path / "text" / f"{split}.words").read_text().split("\n") for split in ("train", "valid")}
+    assert words["valid"] == ["word3 end", "word7 end", ""]
+    assert words["train"] == [*(f"word{i} end" for i in (0, 1, 2, 4, 5, 6, 8)), ""]
+
+
+def test_a_validation_file_leaves_the_training_file_whole(tmp_path):
+    files = [column_file(tmp_path / f"{split}.tsv", 12) for split in ("train", "valid", "test")]
+    flags = [part for flag, file in zip(("--train", "--valid", "--test"), files, strict=True) for part in (flag, file)]
+    out = succeeded("prepare_columns.py", tmp_path / "text", *flags)
+    assert "train: 12 sentences" in out and "valid: 12 sentences" in out
+
+
+def test_a_share_that_leaves_nothing_to_train_on_is_refused(refused):
+    said = refused("prepare_columns.py", "text", "--train", "file", "--test", "file", "--valid-every", 1)
+    assert "--valid-every must be at least 2, got 1" in said
+
+
+# ------------------------------------------------------------------------------------------------------ benchmark.py
+
+
+@pytest.mark.parametrize("work", ["dss", "soft-beam"])
+def test_the_benchmark_prints_one_object_a_row(work):
+    out = succeeded("benchmark.py", work, "--size", "tagger", "--runs", 1, "--json", "--cpu")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert rows and all(row.keys() == ROW and row["work"] == work and row["runs"] == 1 for row in rows)
+    assert all(row["time_ratio"] > 0 and row["bytes_ratio"] > 0 for row in rows)
+    for row in rows:
+        if row["against"] == "the same loop":
+            assert row["bytes_ratio"] < 1.05  # nothing of the scores' size is kept beside what cross entropy keeps
+
+
+@pytest.mark.parametrize(
+    "flags,message",
+    [
+        (["--size", "huge"], "--size must be part of one of: tagger, V 10"),
+        (["--runs", "0"], "--runs and --threads must be at least 1, got 0 and 1"),
+        (["--sharpness", "-1"], "--sharpness must be a positive number, got -1.0"),
+    ],
+)
+def test_the_benchmarks_bad_input_is_refused(refused, flags, message):
+    assert message in refused("benchmark.py", "dss", *flags)
+
+
+# ------------------------------------------------------------------------------------------------- plot_objective.py
+
+
+def test_the_objective_is_drawn_along_a_random_direction(trained, tmp_path):
+    model, picture = trained("tagger_gru"), tmp_path / "pictures" / "line.png"
+    flags = ["--path", model.checkpoint, "--output", picture, "--points", 3, "--sentences", 4, "--alpha", 1, 1e8]
+    succeeded("plot_objective.py", model.data, *flags)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    curves = json.loads(picture.with_suffix(".json").read_text())
+    assert curves["places"] == [-1.0, 0.0, 1.0]
+    assert curves["argmax"] == pytest.approx(curves["soft argmax, alpha 1e+08"], rel=1e-4)
+    assert curves["argmax"][1] != pytest.approx(curves["soft argmax, alpha 1"][1], rel=1e-4)
+    assert sorted(path.name for path in picture.parent.iterdir()) == ["line.json", "line.png"]
+
+
+def test_a_line_between_two_checkpoints_needs_one_architecture(trained, tmp_path):
+    one, other = trained("tagger_gru"), trained("tagger_lstm")
+    flags = ["--path", one.checkpoint, "--to", other.checkpoint, "--output", tmp_path / "line.png", "--points", 2]
+    done = run("plot_objective.py", one.data, *flags)
+    assert done.returncode != 0 and "has other parameters than --path" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "flags,message",
+    [
+        (["--path", "nowhere.pt"], "the checkpoint nowhere.pt does not exist"),
+        (["--path", __file__, "--alpha", "0"], r"--alpha must be positive numbers, got [0.0]"),
+        (["--path", __file__, "--points", "1"], "--points must be at least 2, got 1"),
+        (["--path", __file__, "--output", "line.pdf"], "--output must end in .png, got line.pdf"),
+    ],
+)
+def test_the_pictures_bad_input_is_refused(refused, flags, message):
+    assert message in refused("plot_objective.py", "data", *flags)
