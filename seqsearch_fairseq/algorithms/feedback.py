@@ -38,13 +38,15 @@ class Emission(NamedTuple):
 
 
 class Table:
-    """The embedding (V, E) that one run of a decoder feeds back from, and its gradient, summed in one place.
+    """What one run of a decoder feeds back from: the embedding, the tokens that may be fed, and one sum of gradients.
 
     A gradient as large as the embedding for each step, added up by autograd, would cost as much as the products that
     make it. `anchor` ties the steps to the embedding: autograd asks for its gradient when all of them are done.
     """
 
-    def __init__(self, embedding: Tensor):
+    def __init__(self, embedding: Tensor, candidates: Tensor):
+        """Of an embedding (V, E) and candidates (V,) bool."""
+        self.excluded = (~candidates).nonzero().squeeze(1)  # (number of tokens that are never fed,)
         self.rows = embedding.detach().to(torch.promote_types(embedding.dtype, torch.float32))
         self.anchor = _Anchor.apply(embedding, self)
         self._gradient: Tensor | None = None
@@ -81,7 +83,6 @@ def emit(
     rows: Tensor,
     feedback: str,
     alpha: float,
-    candidates: Tensor,
     label_smoothing: float = 0.0,
 ) -> Emission:
     """The cross entropy of one step, and the input that some rows feed themselves.
@@ -89,11 +90,10 @@ def emit(
     Args:
         scores: (N, V) logits or log-probabilities.
         gold: (N,) integer.
-        table: of the embedding (V, E).
+        table: what may be fed back.
         rows: (n,) integer, the rows whose next input is their own.
         feedback: a name of `FEEDBACKS`.
         alpha: > 0.
-        candidates: (V,) bool, the tokens that may be fed back.
         label_smoothing: in [0, 1).
 
     Raises:
@@ -103,7 +103,7 @@ def emit(
     kind = FEEDBACKS[feedback]
     seed = int(torch.randint(2**62, ())) if kind.noisy else None
     settings = _Settings(table, kind, alpha, seed, label_smoothing)
-    return Emission(*_Emission.apply(scores, table.anchor, gold, rows, candidates, settings))
+    return Emission(*_Emission.apply(scores, table.anchor, gold, rows, settings))
 
 
 def smoothed_cross_entropy(scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -133,23 +133,23 @@ class _Emission(torch.autograd.Function):
     """(losses, nll, inputs) of `Emission`. A `kind` that is not soft passes no gradient to the scores it chose by."""
 
     @staticmethod
-    def forward(ctx, scores, anchor, gold, rows, candidates, settings):
-        table, alpha, smoothing = settings.table.rows, settings.alpha, settings.label_smoothing
+    def forward(ctx, scores, anchor, gold, rows, settings):
+        table, kind, alpha, seed, smoothing = settings
         log_probs = torch.log_softmax(scores, dim=1, dtype=torch.promote_types(scores.dtype, torch.float32))
         nll = -log_probs.gather(1, gold.unsqueeze(1)).squeeze(1)
         on_gold, on_each = _smoothed(smoothing, scores.size(1))
         losses = on_gold * nll - on_each * log_probs.sum(dim=1) if smoothing > 0 else nll.clone()
 
-        perturbed = _perturbed(log_probs, rows, candidates, settings.seed)
-        choice = _choose(perturbed, settings.kind, alpha)
-        inputs = table.new_empty(len(rows), table.size(1))
+        perturbed = _perturbed(log_probs, rows, table.excluded, seed)
+        choice = _choose(perturbed, kind, alpha)
+        inputs = table.rows.new_empty(len(rows), table.rows.size(1))
         if len(choice.sharp) > 0:
-            chosen = torch.nn.functional.embedding(choice.tokens, table)  # (n', M, E)
+            chosen = torch.nn.functional.embedding(choice.tokens, table.rows)  # (n', M, E)
             inputs[choice.sharp] = torch.bmm(choice.weights.unsqueeze(1), chosen).squeeze(1)
         if len(choice.flat) > 0:
-            inputs[choice.flat] = torch.softmax(alpha * perturbed[choice.flat], dim=1) @ table
+            inputs[choice.flat] = torch.softmax(alpha * perturbed[choice.flat], dim=1) @ table.rows
 
-        ctx.save_for_backward(log_probs, gold, rows, candidates, inputs, *choice)
+        ctx.save_for_backward(log_probs, gold, rows, inputs, *choice)
         ctx.settings, ctx.dtype = settings, scores.dtype
         ctx.mark_non_differentiable(nll)
         ctx.set_materialize_grads(False)
@@ -158,11 +158,11 @@ class _Emission(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, of_losses, _, of_inputs):
-        log_probs, gold, rows, candidates, inputs, *choice = ctx.saved_tensors
+        log_probs, gold, rows, inputs, *choice = ctx.saved_tensors
         table, kind, alpha, seed, smoothing = ctx.settings
         of_scores = _of_cross_entropy(log_probs, gold, smoothing, of_losses)
         if of_inputs is None or len(rows) == 0:
-            return of_scores.to(ctx.dtype), *[None] * 5
+            return of_scores.to(ctx.dtype), *[None] * 4
         of_table = table.gradient()
         shift = (of_inputs * inputs).sum(dim=1, keepdim=True)  # the mean of `of_weights` under the weights
         sharp, tokens, few, flat = choice
@@ -177,11 +177,11 @@ class _Emission(torch.autograd.Function):
                 of_scores.index_put_((rows[sharp].unsqueeze(1), tokens), of_weights, accumulate=True)
         if len(flat) > 0:
             of_flat = of_inputs[flat]
-            weights = torch.softmax(alpha * _perturbed(log_probs, rows, candidates, seed)[flat], dim=1)
+            weights = torch.softmax(alpha * _perturbed(log_probs, rows, table.excluded, seed)[flat], dim=1)
             of_table.addmm_(weights.T, of_flat)
             of_weights = of_flat @ table.rows.T  # (n'', V)
             of_scores.index_add_(0, rows[flat], of_weights.sub_(shift[flat]).mul_(weights), alpha=alpha)
-        return of_scores.to(ctx.dtype), *[None] * 5
+        return of_scores.to(ctx.dtype), *[None] * 4
 
 
 class _Choice(NamedTuple):
@@ -199,7 +199,9 @@ def _choose(perturbed: Tensor, kind: Feedback, alpha: float) -> _Choice:
     if not kind.soft:
         tokens = perturbed.argmax(dim=1, keepdim=True)
         return _Choice(every, tokens, torch.ones_like(tokens, dtype=perturbed.dtype), every[:0])
-    if vocabulary <= LARGE or rows == 0:
+    if (
+        vocabulary <= LARGE or rows == 0 or perturbed.is_cuda
+    ):  # there, products are cheap, and the test below would wait
         nothing = perturbed[:0, :0]
         return _Choice(every[:0], nothing.long(), nothing, every)
     kept, tokens = torch.topk(perturbed, FEW, dim=1)
@@ -227,8 +229,8 @@ def _smoothed(smoothing: float, vocabulary: int) -> tuple[float, float]:
     return 1.0 - smoothing - on_each, on_each
 
 
-def _perturbed(log_probs: Tensor, rows: Tensor, candidates: Tensor, seed: int | None) -> Tensor:
-    """What the feedback ranks: (n, V), -inf for what is no candidate, noise added where there is a seed."""
+def _perturbed(log_probs: Tensor, rows: Tensor, excluded: Tensor, seed: int | None) -> Tensor:
+    """What the feedback ranks: (n, V), -inf for what is never fed, noise added where there is a seed."""
     scores = log_probs.index_select(0, rows)
-    scores.index_fill_(1, (~candidates).nonzero().squeeze(1), -torch.inf)
+    scores.index_fill_(1, excluded, -torch.inf)
     return scores if seed is None else scores.add_(gumbel_noise(scores, seed))

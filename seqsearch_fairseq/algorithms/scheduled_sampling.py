@@ -65,12 +65,12 @@ def scheduled_sampling(
     own &= torch.arange(1, gold.size(1) + 1) < lengths.cpu().unsqueeze(1)  # after the last step nothing is read
     previous = torch.cat([torch.full_like(gold[:, :1], step.bos), gold[:, :-1]], dim=1)
     gold_inputs = torch.nn.functional.embedding(previous, step.embedding).unbind(dim=1)  # T of (B, E)
-    state, inputs, table = step.start(1), gold_inputs[0], Table(step.embedding)
+    state, inputs, table = step.start(1), gold_inputs[0], Table(step.embedding, candidates)
     losses, nll = [], []
     for t in range(longest):
         scores, state = step(inputs, state)
         rows = own[:, t].nonzero().squeeze(1).to(gold.device)
-        emission = emit(scores, gold[:, t], table, rows, feedback, alpha, candidates, label_smoothing)
+        emission = emit(scores, gold[:, t], table, rows, feedback, alpha, label_smoothing)
         if t + 1 < longest:
             inputs = gold_inputs[t + 1]
         if len(rows) > 0:

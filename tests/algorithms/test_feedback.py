@@ -40,14 +40,14 @@ def both_ways(sharpness, feedback, alpha, smoothing=0.0, dtype=torch.float64):
     """(values, gradients) of the plain form and of `emit`, and the gradients of a second backward pass of `emit`."""
     scores, gold, embedding, rows, candidates = problem(sharpness, dtype)
     weights = torch.randn(len(rows), SIZE, generator=torch.Generator().manual_seed(1), dtype=dtype)
-    settings = rows, feedback, alpha, candidates, smoothing
+    settings = rows, feedback, alpha
     found = []
     for fast in (False, True):
         torch.manual_seed(2)
         if fast:
-            losses, _, inputs = emit(scores, gold, Table(embedding), *settings)
+            losses, _, inputs = emit(scores, gold, Table(embedding, candidates), *settings, smoothing)
         else:
-            losses, inputs = plain_emit(scores, gold, embedding, *settings)
+            losses, inputs = plain_emit(scores, gold, embedding, *settings, candidates, smoothing)
         total = losses.sum() + (inputs * weights).sum()
         for _ in range(1 + fast):
             found.append([losses, inputs, *torch.autograd.grad(total, (scores, embedding), retain_graph=True)])
@@ -83,9 +83,9 @@ def test_the_bound_decides_which_rows_keep_few_tokens(sharpness, sharp_rows):
 def test_sharp_and_flat_rows_mix():
     scores, gold, embedding, rows, candidates = problem(0.5)
     mixed = (scores.detach() * torch.tensor([40.0, 1, 40, 1, 1, 1]).unsqueeze(1)).requires_grad_()
-    settings = rows, "soft-argmax", 2.0, candidates
-    expected = plain_emit(mixed, gold, embedding, *settings)[1]
-    found = emit(mixed, gold, Table(embedding), *settings).inputs
+    settings = rows, "soft-argmax", 2.0
+    expected = plain_emit(mixed, gold, embedding, *settings, candidates)[1]
+    found = emit(mixed, gold, Table(embedding, candidates), *settings).inputs
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
     for leaf in (mixed, embedding):
         pair = [torch.autograd.grad(out.square().sum(), leaf, retain_graph=True)[0] for out in (found, expected)]
@@ -94,7 +94,7 @@ def test_sharp_and_flat_rows_mix():
 
 def test_a_backward_pass_for_the_scores_alone_leaves_nothing_behind():
     scores, gold, embedding, rows, candidates = problem(0.5)
-    inputs = emit(scores, gold, Table(embedding), rows, "soft-argmax", 1.0, candidates).inputs
+    inputs = emit(scores, gold, Table(embedding, candidates), rows, "soft-argmax", 1.0).inputs
     torch.autograd.grad(inputs.sum(), scores, retain_graph=True)
     (found,) = torch.autograd.grad(inputs.sum(), embedding)
     (expected,) = torch.autograd.grad(
@@ -106,7 +106,7 @@ def test_a_backward_pass_for_the_scores_alone_leaves_nothing_behind():
 def test_without_rows_it_is_cross_entropy():
     scores, gold, embedding, _, candidates = problem(1.0)
     nobody = torch.zeros(0, dtype=torch.long)
-    emission = emit(scores, gold, Table(embedding), nobody, "soft-sample", 1.0, candidates)
+    emission = emit(scores, gold, Table(embedding, candidates), nobody, "soft-sample", 1.0)
     assert emission.inputs.shape == (0, SIZE)
     torch.testing.assert_close(emission.losses, torch.nn.functional.cross_entropy(scores, gold, reduction="none"))
 
@@ -129,7 +129,7 @@ def test_it_keeps_one_tensor_of_the_scores_size_as_cross_entropy_does(feedback, 
         return [size for size in storages.values() if size >= scores.nbytes // 2]
 
     def ours():
-        return emit(scores * 1.0, gold, Table(embedding), rows, feedback, 3.0, candidates), scores.square()
+        return emit(scores * 1.0, gold, Table(embedding, candidates), rows, feedback, 3.0), scores.square()
 
     def theirs():
         return torch.nn.functional.cross_entropy(scores * 1.0, gold), scores.square()
