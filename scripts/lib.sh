@@ -54,13 +54,21 @@ train() {
     touch "$dir/done"
 }
 
-# epochs NAME: of fairseq-train's log on standard input, what each validation says, in short.
+# epochs NAME: of fairseq-train's log on standard input, what each validation says, in short, as soon as it says it.
 epochs() {
-    awk -v name="$1" -F ' \\| ' '/valid on/ {
-        line = ""
-        for (i = 4; i <= NF; i++) if ($i ~ /^(epoch|loss|nll_loss|ppl|bleu|accuracy_|alpha|hard_beam_cost|beam_distance|exposure_bias)/) line = line "  " $i
-        print "          " name ":" line; fflush()
-    }'
+    local line part parts said
+    while IFS= read -r line; do
+        if [[ $line != *'valid on'* ]]; then continue; fi
+        IFS='|' read -ra parts <<< "$line"
+        said=
+        for part in "${parts[@]}"; do
+            case $part in
+                ' epoch '* | ' loss '* | ' nll_loss '* | ' ppl '* | ' bleu '* | ' accuracy_'* | ' alpha '* | ' hard_beam_cost '* | \
+                    ' beam_distance '* | ' exposure_bias '*) said+=" ${part% }" ;;
+            esac
+        done
+        printf '          %s:%s\n' "$1" "$said"
+    done
 }
 
 # generate OUT FLAG...: fairseq-generate into the file OUT, whole or not at all.

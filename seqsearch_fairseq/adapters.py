@@ -77,7 +77,12 @@ class FairseqStep:
             raise ValueError(f"`scores` must be one of {', '.join(LOCAL_SCORES)}, got {scores}")
         self.local_scores = LOCAL_SCORES[scores]
         self._rows = encoder_out
-        self._beam_size = 1
+        device = self.embedding.device.type
+        self._autocast = {  # as where the step was made: a search turns it off for itself (`whole_precision`)
+            "device_type": device,
+            "dtype": torch.get_autocast_dtype(device),
+            "enabled": torch.is_autocast_enabled(device),
+        }
 
     @property
     def embedding(self) -> Tensor:
@@ -92,7 +97,8 @@ class FairseqStep:
     def __call__(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         tokens = torch.full((inputs.size(0), state.position + 1), self.bos, device=inputs.device)
         cache = _to_cache(state)
-        with _soft_embedding(self.decoder.embed_tokens, inputs.to(self.embedding.dtype)):
+        soft_input = _soft_embedding(self.decoder.embed_tokens, inputs.to(self.embedding.dtype))
+        with soft_input, torch.autocast(**self._autocast):
             logits = self.decoder(tokens, encoder_out=self._rows, incremental_state=cache)[0][:, -1]
         wide = torch.promote_types(logits.dtype, torch.float32)
         return self.local_scores(logits.to(wide)), _to_state(cache, state.position + 1, self._static_keys())
@@ -102,6 +108,11 @@ class FairseqStep:
         layers = getattr(self.decoder, "layers", [])
         modules = [getattr(layer, "encoder_attn", None) for layer in layers]
         return {f"{m._incremental_state_id}.attn_state" for m in modules if m is not None}
+
+
+def whole_precision(device: torch.device):
+    """A context in which `--amp` does not round: for the search around the model's own steps."""
+    return torch.autocast(device.type, enabled=False)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from fairseq.logging import metrics
 from omegaconf import II
 from torch import Tensor
 
-from seqsearch_fairseq.adapters import FairseqStep, check_decoder
+from seqsearch_fairseq.adapters import FairseqStep, check_decoder, whole_precision
 from seqsearch_fairseq.errors import UsageError
 
 PER_TOKEN = "token"  # a logged sum that is divided by the number of target tokens
@@ -92,7 +92,8 @@ class SearchCriterion(FairseqCriterion):
         gold = sample["target"]
         step = FairseqStep(model, encoder_out, len(gold), self.local_scores)
         batch = SearchBatch(step, self.task.search_lengths(sample), gold, self.candidates, gold_logits, gold_nll)
-        found = self.objective(batch)
+        with whole_precision(gold.device):
+            found = self.objective(batch)
         losses = found.losses
         if self.cfg.search_nll_weight > 0:
             losses = losses + self.cfg.search_nll_weight * gold_nll
