@@ -253,10 +253,10 @@ def measure(args, device: str) -> Iterator[Row]:
         for _ in range(args.runs):
             for label, update in updates.items():
                 times[label].append(seconds(update, given.model, device))
-        median = {label: statistics.median(found) for label, found in times.items()}
         for variant in variants:
             for against in baselines:
-                ratios = median[variant] / median[against], kept[variant] / kept[against]
+                pairs = zip(times[variant], times[against], strict=True)
+                ratios = statistics.median(ours / theirs for ours, theirs in pairs), kept[variant] / kept[against]
                 yield Row(args.work, size, variant, against, *(round(ratio, 3) for ratio in ratios), args.runs)
 
 

@@ -108,10 +108,12 @@ for decay in 100 10 1 always; do
     if [ $decay != "$DSS_DECAY" ]; then SCHEDULED_SAMPLING+=("dss-soft-argmax-annealed-$decay"); fi
 done
 
-# scheduled_sampling METHOD: set OBJECTIVE to the flags of one of these rows; the decay is DSS_DECAY where it names none.
+# scheduled_sampling METHOD: set OBJECTIVE to the flags of one of these rows, or of dss-none, which is cross entropy. The
+# decay is DSS_DECAY where the name has none.
 scheduled_sampling() {
     local decay=$DSS_DECAY feedback=${1#dss-}
     case $feedback in
+        none) decay=none feedback=soft-argmax ;;
         *-100 | *-10 | *-1 | *-always) decay=${feedback##*-} feedback=${feedback%-*} ;;
     esac
     OBJECTIVE=(--criterion differentiable_scheduled_sampling --dss-decay "$decay" --dss-feedback "${feedback%-@(fixed|annealed)}")

@@ -77,7 +77,7 @@ def convert(path: Path, output: Path, split: str, args) -> str:
             sentences, tokens = sentences + 1, tokens + len(words)
             labels.update(tags)
     if sentences == 0:
-        raise FormatError(f"{path} holds no sentence")
+        raise FormatError(f"{path} holds no sentence for the {split} split")
     return f"{split}: {sentences} sentences, {tokens} tokens, {len(labels)} labels"
 
 

@@ -14,10 +14,15 @@ case $SUBSET in
 esac
 [ -e "$MODEL/done" ] || fail "$MODEL is not trained yet: bash train.sh $METHOD $SEED"
 
+CHECKPOINT=checkpoint_best.pt
+case $METHOD in
+    dss-*) CHECKPOINT=checkpoint_last.pt ;;  # the best by validation loss would be that of the epoch with gold inputs
+esac
+
 for decoder in greedy beam soft-beam; do
     if [ -e "$RESULTS/$NAME-$SEED-$decoder.json" ]; then continue; fi
     out=$MODEL/$SUBSET.$decoder
-    generate "$out" "$WORK/bin" --task search_translation --source-lang $SRC --target-lang $TGT --path "$MODEL/checkpoint_best.pt" \
+    generate "$out" "$WORK/bin" --task search_translation --source-lang $SRC --target-lang $TGT --path "$MODEL/$CHECKPOINT" \
         --gen-subset "$SUBSET" --batch-size 64 --beam 3 --max-len-a 1.5 --max-len-b 10 --remove-bpe sentencepiece \
         --decoder $decoder --soft-beam-decode-alpha "${DECODE_ALPHA:-10}"
     plain "$out" D > "$out.txt"

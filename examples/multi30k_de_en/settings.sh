@@ -7,15 +7,16 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 if [ "$SMOKE" = 1 ]; then
     WORK=${WORK:-$HERE/work-smoke}
     PREPARE_FLAGS=(--vocab-size 300 --limit 150)
-    EPOCHS=2 SEARCH_EPOCHS=1
+    EPOCHS=2 SEARCH_EPOCHS=1 DSS_EPOCHS=2
 else
     WORK=${WORK:-$HERE/work}
     PREPARE_FLAGS=(--vocab-size 4000)
-    EPOCHS=${EPOCHS:-14} SEARCH_EPOCHS=${SEARCH_EPOCHS:-1}
+    EPOCHS=${EPOCHS:-14} SEARCH_EPOCHS=${SEARCH_EPOCHS:-1} DSS_EPOCHS=${DSS_EPOCHS:-2}
 fi
 
-# Rows of the table. The control is cross entropy continued for the same number of updates at the same learning rate.
-METHODS=(cross-entropy cross-entropy-continued soft-beam-direct "${SCHEDULED_SAMPLING[@]}")
+# Rows of the table. The control is cross entropy continued for the same number of updates at the same learning rate:
+# cross-entropy-continued of soft-beam-direct, and dss-none of the rows of scheduled sampling, which run for more epochs.
+METHODS=(cross-entropy cross-entropy-continued soft-beam-direct dss-none "${SCHEDULED_SAMPLING[@]}")
 
 case $ARCH in
     lstm) MODEL_FLAGS=(--arch iwslt_goyal2017 --share-all-embeddings --dropout 0.3) ;;

@@ -30,9 +30,19 @@ case $METHOD in
             --search-nll-weight "${NLL_WEIGHT:-2}"
         ;;
     dss-*)
+        # Epoch 1 feeds the gold alone, whatever decays after it: trained once, all rows but those of `always` go on from it.
         scheduled_sampling "$METHOD"
-        train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${CONTINUE_FLAGS[@]}" \
-            "${OBJECTIVE[@]}" --label-smoothing 0.1
+        FLAGS=("${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${CONTINUE_FLAGS[@]}" --label-smoothing 0.1)
+        case $METHOD in
+            *-always) ;;
+            *)
+                FIRST=$WORK/models/$ARCH-dss-epoch-1-$SEED
+                train "$FIRST" "${FLAGS[@]}" "${OBJECTIVE[@]}" --max-epoch 1
+                mkdir -p "$MODEL"
+                if [ ! -e "$MODEL/checkpoint_last.pt" ]; then cp "$FIRST/checkpoint_last.pt" "$MODEL/checkpoint_last.pt"; fi
+                ;;
+        esac
+        train "$MODEL" "${FLAGS[@]}" "${OBJECTIVE[@]}" --max-epoch "$DSS_EPOCHS"
         ;;
     *) fail "unknown METHOD $METHOD; known are: ${METHODS[*]}" ;;
 esac

@@ -12,11 +12,12 @@ case $SUBSET in
 esac
 [ -e "$MODEL/done" ] || fail "$MODEL is not trained yet: bash train.sh $1 $SEED"
 
+SEQEVAL=$(python -c 'from importlib.metadata import version; print(version("seqeval"))')
 for decoder in greedy beam; do
     if [ -e "$RESULTS/$METHOD-$SEED-$decoder.json" ]; then continue; fi
     out=$MODEL/$SUBSET.$decoder
     generate "$out" "$WORK/bin" --task search_tagging --source-lang words --target-lang labels --path "$MODEL/checkpoint_best.pt" \
         --gen-subset "$SUBSET" --batch-size 64 --beam 3 --scoring chunk_f1 --decoder $decoder
     score=$(grep -o 'chunk F1: [0-9.]*' "$out" | grep -o '[0-9.]*$')
-    keep_score "$RESULTS" "$METHOD" "$decoder" "$SEED" "$SUBSET chunk F1 (%)" "$score" "seqeval 1.2.2, all chunks"
+    keep_score "$RESULTS" "$METHOD" "$decoder" "$SEED" "$SUBSET chunk F1 (%)" "$score" "seqeval $SEQEVAL, all chunks"
 done

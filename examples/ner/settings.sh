@@ -9,7 +9,7 @@ if [ "$SMOKE" = 1 ]; then
 else
     WORK=${WORK:-$HERE/work}
     PREPARE_FLAGS=()
-    EPOCHS=${EPOCHS:-20} SEARCH_EPOCHS=${SEARCH_EPOCHS:-5}
+    EPOCHS=${EPOCHS:-20} SEARCH_EPOCHS=${SEARCH_EPOCHS:-3}
 fi
 
 # Rows of the table. The control is cross entropy continued for the same number of updates at the same learning rate.

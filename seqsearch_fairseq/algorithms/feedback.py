@@ -4,7 +4,8 @@ Both are functions of the same scores, so one `autograd.Function` makes both and
 log-probabilities, which is what cross entropy keeps too. The weights of a soft feedback are made again in the backward
 pass, with the same noise from the same seed. On a large vocabulary a row keeps its M best tokens alone where the others
 weigh less than the precision of their type: with m the best score and S_M the M-th, at most
-`(V - M) * exp(alpha * (S_M - m))`. That spares three products with the whole embedding.
+`(V - M) * exp(alpha * (S_M - m))`. That spares three products with the whole embedding. On a GPU, where they are cheap,
+every row takes all tokens.
 """
 
 import math
@@ -38,42 +39,48 @@ class Emission(NamedTuple):
 
 
 class Table:
-    """What one run of a decoder feeds back from: the embedding, the tokens that may be fed, and one sum of gradients.
+    """What one run of a decoder feeds back from: an embedding (V, E), and candidates (V,) bool, the tokens to feed.
 
     A gradient as large as the embedding for each step, added up by autograd, would cost as much as the products that
-    make it. `anchor` ties the steps to the embedding: autograd asks for its gradient when all of them are done.
+    make it. So the steps add to one `sum`, and `anchor` ties them to the embedding: autograd asks for the embedding's
+    gradient when all of them are done.
     """
 
     def __init__(self, embedding: Tensor, candidates: Tensor):
-        """Of an embedding (V, E) and candidates (V,) bool."""
         self.excluded = (~candidates).nonzero().squeeze(1)  # (number of tokens that are never fed,)
         self.rows = embedding.detach().to(torch.promote_types(embedding.dtype, torch.float32))
-        self.anchor = _Anchor.apply(embedding, self)
-        self._gradient: Tensor | None = None
+        self.sum = _GradientSum(self.rows) if embedding.requires_grad else None
+        self.anchor = _Anchor.apply(embedding, self.sum)
+
+
+class _GradientSum:
+    def __init__(self, like: Tensor):
+        self._like = like
+        self._total: Tensor | None = None
         self._backward_pass = -1
 
-    def gradient(self) -> Tensor:
-        """(V, E) what this backward pass has added up so far; zeros when it begins."""
+    def so_far(self) -> Tensor:
+        """What this backward pass has added up: zeros when it begins."""
         current = torch._C._current_graph_task_id()  # as in torch.utils.checkpoint: a number for each backward pass
-        if self._gradient is None or self._backward_pass != current:
-            self._gradient, self._backward_pass = torch.zeros_like(self.rows), current
-        return self._gradient
+        if self._total is None or self._backward_pass != current:
+            self._total, self._backward_pass = torch.zeros_like(self._like), current
+        return self._total
 
-    def take_gradient(self) -> Tensor:
-        gradient, self._gradient = self.gradient(), None
-        return gradient
+    def take(self) -> Tensor:
+        total, self._total = self.so_far(), None
+        return total
 
 
 class _Anchor(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, embedding, table):
-        ctx.table, ctx.dtype = table, embedding.dtype
-        return table.rows.new_zeros(())
+    def forward(ctx, embedding, gradient_sum):
+        ctx.sum, ctx.dtype = gradient_sum, embedding.dtype
+        return embedding.new_zeros(())
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, _):
-        return ctx.table.take_gradient().to(ctx.dtype), None
+        return ctx.sum.take().to(ctx.dtype), None
 
 
 def emit(
@@ -102,8 +109,9 @@ def emit(
     check_feedback(feedback, alpha)
     kind = FEEDBACKS[feedback]
     seed = int(torch.randint(2**62, ())) if kind.noisy else None
-    settings = _Settings(table, kind, alpha, seed, label_smoothing)
-    return Emission(*_Emission.apply(scores, table.anchor, gold, rows, settings))
+    settings = _Settings(table.rows, table.excluded, table.sum, kind, alpha, seed, label_smoothing)
+    with torch.autocast(scores.device.type, enabled=False):
+        return Emission(*_Emission.apply(scores, table.anchor, gold, rows, settings))
 
 
 def smoothed_cross_entropy(scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -122,7 +130,9 @@ def check_feedback(feedback: str, alpha: float) -> None:
 
 
 class _Settings(NamedTuple):
-    table: Table
+    table: Tensor  # (V, E) float32 or wider
+    excluded: Tensor  # tokens that are never fed
+    gradient_sum: _GradientSum | None
     kind: Feedback
     alpha: float
     seed: int | None  # of the noise
@@ -134,20 +144,20 @@ class _Emission(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, scores, anchor, gold, rows, settings):
-        table, kind, alpha, seed, smoothing = settings
+        table, excluded, _, kind, alpha, seed, smoothing = settings
         log_probs = torch.log_softmax(scores, dim=1, dtype=torch.promote_types(scores.dtype, torch.float32))
         nll = -log_probs.gather(1, gold.unsqueeze(1)).squeeze(1)
         on_gold, on_each = _smoothed(smoothing, scores.size(1))
         losses = on_gold * nll - on_each * log_probs.sum(dim=1) if smoothing > 0 else nll.clone()
 
-        perturbed = _perturbed(log_probs, rows, table.excluded, seed)
+        perturbed = _perturbed(log_probs, rows, excluded, seed)
         choice = _choose(perturbed, kind, alpha)
-        inputs = table.rows.new_empty(len(rows), table.rows.size(1))
+        inputs = table.new_empty(len(rows), table.size(1))
         if len(choice.sharp) > 0:
-            chosen = torch.nn.functional.embedding(choice.tokens, table.rows)  # (n', M, E)
+            chosen = torch.nn.functional.embedding(choice.tokens, table)  # (n', M, E)
             inputs[choice.sharp] = torch.bmm(choice.weights.unsqueeze(1), chosen).squeeze(1)
         if len(choice.flat) > 0:
-            inputs[choice.flat] = torch.softmax(alpha * perturbed[choice.flat], dim=1) @ table.rows
+            inputs[choice.flat] = torch.softmax(alpha * perturbed[choice.flat], dim=1) @ table
 
         ctx.save_for_backward(log_probs, gold, rows, inputs, *choice)
         ctx.settings, ctx.dtype = settings, scores.dtype
@@ -159,27 +169,29 @@ class _Emission(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, of_losses, _, of_inputs):
         log_probs, gold, rows, inputs, *choice = ctx.saved_tensors
-        table, kind, alpha, seed, smoothing = ctx.settings
+        table, excluded, gradient_sum, kind, alpha, seed, smoothing = ctx.settings
         of_scores = _of_cross_entropy(log_probs, gold, smoothing, of_losses)
         if of_inputs is None or len(rows) == 0:
             return of_scores.to(ctx.dtype), *[None] * 4
-        of_table = table.gradient()
+        of_table = gradient_sum.so_far() if gradient_sum is not None else None
         shift = (of_inputs * inputs).sum(dim=1, keepdim=True)  # the mean of `of_weights` under the weights
         sharp, tokens, few, flat = choice
         if len(sharp) > 0:
             of_sharp = of_inputs[sharp]
-            shares = few.unsqueeze(2) * of_sharp.unsqueeze(1)  # (n', M, E)
-            of_table.index_add_(0, tokens.flatten(), shares.flatten(0, 1))
+            if of_table is not None:
+                shares = few.unsqueeze(2) * of_sharp.unsqueeze(1)  # (n', M, E)
+                of_table.index_add_(0, tokens.flatten(), shares.flatten(0, 1))
             if kind.soft:
-                chosen = torch.nn.functional.embedding(tokens, table.rows)
+                chosen = torch.nn.functional.embedding(tokens, table)
                 of_weights = torch.bmm(chosen, of_sharp.unsqueeze(2)).squeeze(2)  # (n', M)
                 of_weights = of_weights.sub_(shift[sharp]).mul_(few).mul_(alpha)
                 of_scores.index_put_((rows[sharp].unsqueeze(1), tokens), of_weights, accumulate=True)
         if len(flat) > 0:
             of_flat = of_inputs[flat]
-            weights = torch.softmax(alpha * _perturbed(log_probs, rows, table.excluded, seed)[flat], dim=1)
-            of_table.addmm_(weights.T, of_flat)
-            of_weights = of_flat @ table.rows.T  # (n'', V)
+            weights = torch.softmax(alpha * _perturbed(log_probs, rows, excluded, seed)[flat], dim=1)
+            if of_table is not None:
+                of_table.addmm_(weights.T, of_flat)
+            of_weights = of_flat @ table.T  # (n'', V)
             of_scores.index_add_(0, rows[flat], of_weights.sub_(shift[flat]).mul_(weights), alpha=alpha)
         return of_scores.to(ctx.dtype), *[None] * 4
 
@@ -202,7 +214,7 @@ def _choose(perturbed: Tensor, kind: Feedback, alpha: float) -> _Choice:
     if (
         vocabulary <= LARGE or rows == 0 or perturbed.is_cuda
     ):  # there, products are cheap, and the test below would wait
-        nothing = perturbed[:0, :0]
+        nothing = perturbed.new_empty(0, 0)  # no view, that would keep all of `perturbed`
         return _Choice(every[:0], nothing.long(), nothing, every)
     kept, tokens = torch.topk(perturbed, FEW, dim=1)
     outside = math.log(vocabulary - FEW) + alpha * (kept[:, -1] - kept[:, 0])

@@ -60,7 +60,7 @@ def scheduled_sampling(
         raise ValueError(f"`gold_probability` must be in [0, 1], got {gold_probability}")
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"`label_smoothing` must be in [0, 1), got {label_smoothing}")
-    longest = int(lengths.max())
+    shortest, longest = int(lengths.min()), int(lengths.max())
     own = torch.rand(gold.shape) >= gold_probability  # (B, T): the input after step t is the decoder's own
     own &= torch.arange(1, gold.size(1) + 1) < lengths.cpu().unsqueeze(1)  # after the last step nothing is read
     previous = torch.cat([torch.full_like(gold[:, :1], step.bos), gold[:, :-1]], dim=1)
@@ -69,6 +69,8 @@ def scheduled_sampling(
     losses, nll = [], []
     for t in range(longest):
         scores, state = step(inputs, state)
+        if t >= shortest:  # what a sentence's decoder says after its end is never looked at, finite or not
+            scores = scores.masked_fill((t >= lengths).unsqueeze(1), 0.0)
         rows = own[:, t].nonzero().squeeze(1).to(gold.device)
         emission = emit(scores, gold[:, t], table, rows, feedback, alpha, label_smoothing)
         if t + 1 < longest:

@@ -59,6 +59,7 @@ class ScheduledSamplingCriterion(SearchCriterion):
     """
 
     local_scores = "logits"  # the algorithm normalises them itself
+    in_bits = True
 
     def __init__(self, cfg: ScheduledSamplingConfig, task):
         super().__init__(cfg, task)

@@ -56,6 +56,7 @@ class SearchCriterion(FairseqCriterion):
     local_scores = "log-probs"
     needs_teacher_forcing = True  # whether the batch has `gold_logits`; with --search-nll-weight it always has
     needs_gold_gradient = False  # whether they are part of the objective
+    in_bits = False  # whether the objective is a cross entropy, which fairseq logs in bits
 
     def __init__(self, cfg: SearchCriterionConfig, task):
         super().__init__(task)
@@ -131,14 +132,15 @@ class SearchCriterion(FairseqCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:
-        """Aggregate over workers. Losses are per `sample_size`, in their own unit; nll_loss is in bits per token."""
+        """Aggregate over workers. Losses are per `sample_size`: bits, or their own unit; nll_loss is bits per token."""
 
         def total(key):
             return float(sum(log.get(key, 0) for log in logging_outputs))
 
         sample_size, ntokens, nsentences = total("sample_size"), total("ntokens"), total("nsentences")
-        metrics.log_scalar("loss", total("loss") / sample_size, sample_size, round=4)
-        metrics.log_scalar("objective", total("objective") / sample_size, sample_size, round=4)
+        unit = math.log(2) if cls.in_bits else 1.0
+        for name in ("loss", "objective"):
+            metrics.log_scalar(name, total(name) / sample_size / unit, sample_size, round=4)
         metrics.log_scalar("nll_loss", total("nll_loss") / ntokens / math.log(2), ntokens, round=3)
         metrics.log_derived("ppl", lambda meters: 2 ** min(meters["nll_loss"].avg, 100))
         weights = {PER_TOKEN: ntokens, PER_SENTENCE: nsentences, "setting": nsentences}

@@ -45,6 +45,8 @@ class SearchTask(TranslationTask):
         _check_data(cfg)
         if not 0 < cfg.soft_beam_decode_alpha < math.inf:
             raise UsageError(f"--soft-beam-decode-alpha must be positive, got {cfg.soft_beam_decode_alpha}")
+        if cfg.left_pad_target:
+            raise UsageError("--left-pad-target must be False: a search reads every target from its first token on")
         return super().setup_task(cfg, **kwargs)
 
     def load_dataset(self, split, epoch=1, combine=False, **kwargs):

@@ -1,5 +1,8 @@
 """One step of scheduled sampling: the form that keeps little and looks at few tokens, against the plain one."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
@@ -111,27 +114,83 @@ def test_without_rows_it_is_cross_entropy():
     torch.testing.assert_close(emission.losses, torch.nn.functional.cross_entropy(scores, gold, reduction="none"))
 
 
+@pytest.mark.parametrize("vocabulary", [LARGE, VOCABULARY])
 @pytest.mark.parametrize("sharpness", [0.5, 20.0], ids=["flat", "sharp"])
 @each_feedback
-def test_it_keeps_one_tensor_of_the_scores_size_as_cross_entropy_does(feedback, sharpness):
-    scores, gold, embedding, rows, candidates = problem(sharpness)
+def test_it_keeps_one_tensor_of_the_scores_size_as_cross_entropy_does(feedback, sharpness, vocabulary):
+    scores, gold, embedding, rows, candidates = problem(sharpness, vocabulary=vocabulary)
+    table = Table(embedding, candidates)
 
     def kept(function) -> list[int]:
-        storages = {}
+        held = []  # so that no storage is freed and its address used again
 
         def pack(tensor):
-            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            held.append(tensor.detach())
             return tensor
 
         with saved_tensors_hooks(pack, lambda tensor: tensor):
             result = function()
+        storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in held}
         del storages[scores.untyped_storage().data_ptr()], result
         return [size for size in storages.values() if size >= scores.nbytes // 2]
 
     def ours():
-        return emit(scores * 1.0, gold, Table(embedding, candidates), rows, feedback, 3.0), scores.square()
+        return emit(scores * 1.0, gold, table, rows, feedback, 3.0), scores.square()
 
     def theirs():
         return torch.nn.functional.cross_entropy(scores * 1.0, gold), scores.square()
 
     assert kept(ours) == kept(theirs) == [scores.nbytes]
+
+
+def test_the_table_is_freed_with_the_graph_by_counting_references_alone():
+    scores, gold, embedding, rows, candidates = problem(0.5)
+    table = Table(embedding, candidates)
+    followed = weakref.ref(table), weakref.ref(table.sum)
+    emission = emit(scores, gold, table, rows, "soft-argmax", 1.0)
+    gc.disable()
+    try:
+        emission.inputs.sum().backward()
+        del table, emission
+        assert [reference() for reference in followed] == [None, None]
+    finally:
+        gc.enable()
+
+
+@each_feedback
+def test_a_frozen_embedding_changes_no_other_gradient(feedback):
+    scores, gold, embedding, rows, candidates = problem(0.5)
+    found = []
+    for table in (Table(embedding, candidates), Table(embedding.detach(), candidates)):
+        torch.manual_seed(1)
+        emission = emit(scores, gold, table, rows, feedback, 2.0)
+        (gradient,) = torch.autograd.grad(emission.inputs.sum() + emission.losses.sum(), scores)
+        found.append(gradient)
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+
+
+@each_feedback
+def test_autocast_does_not_round_it(feedback):
+    scores, gold, embedding, rows, candidates = problem(0.5, torch.float32)
+    found = []
+    for enabled in (False, True):
+        torch.manual_seed(1)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            found.append(emit(scores, gold, Table(embedding, candidates), rows, feedback, 2.0))
+    for whole, cast in zip(*found, strict=True):
+        torch.testing.assert_close(cast, whole, rtol=0, atol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+@pytest.mark.parametrize("sharpness", [0.5, 20.0], ids=["flat", "sharp"])
+@pytest.mark.parametrize("feedback", ["soft-argmax", "argmax"])
+def test_a_gpu_gives_what_the_cpu_gives(feedback, sharpness):
+    found = []
+    for device in ("cpu", "cuda"):
+        scores, gold, embedding, rows, candidates = (tensor.detach().to(device) for tensor in problem(sharpness))
+        leaves = scores.requires_grad_(), embedding.requires_grad_()
+        emission = emit(scores, gold, Table(embedding, candidates), rows, feedback, 2.0)
+        gradients = torch.autograd.grad(emission.losses.sum() + emission.inputs.square().sum(), leaves)
+        found.append([tensor.cpu() for tensor in (*emission, *gradients)])
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected)

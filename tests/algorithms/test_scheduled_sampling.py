@@ -247,6 +247,28 @@ def test_a_sentences_loss_does_not_depend_on_its_batch(feedback):
 
 
 @each_feedback
+def test_what_the_decoder_says_after_a_sentences_end_does_not_count(feedback):
+    batch = random_batch(8, lengths=(2, 6), requires_grad=True)
+
+    class Overflowing:
+        batch_size, bos, embedding, start = 2, batch.step.bos, batch.step.embedding, batch.step.start
+
+        def __call__(self, inputs, state):
+            scores, after = batch.step(inputs, state)
+            ended = torch.tensor([[state.position >= 2], [False]])
+            return torch.where(ended, torch.inf, scores), after
+
+    found = []
+    for step in (batch.step, Overflowing()):
+        torch.manual_seed(3)
+        arguments = batch.gold, batch.lengths, feedback, 1.0, 0.3, batch.candidates, 0.1
+        losses = scheduled_sampling(step, *arguments).losses
+        found.append([losses, *torch.autograd.grad(losses.sum(), batch.step.parameters)])
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+@each_feedback
 def test_the_same_seed_draws_the_same(feedback):
     batch = random_batch(9, lengths=(6, 6))
     found = []

@@ -6,9 +6,13 @@ import torch
 from commands import SMALL, TINY
 
 FLAGS = [
-    *("--criterion", "soft_beam_direct", "--optimizer", "sgd", "--lr", "0.5", "--clip-norm", "0", "--dropout", "0"),
+    *("--optimizer", "sgd", "--lr", "0.5", "--clip-norm", "0", "--dropout", "0"),
     *("--train-subset", SMALL, "--batch-size", "8", "--max-update", "1", "--disable-validation"),
 ]
+CRITERIONS = {
+    "soft_beam_direct": [],
+    "differentiable_scheduled_sampling": ["--dss-decay", "always"],  # and soft argmax: nothing is drawn
+}
 
 
 def two_processes(model, folder, *flags):
@@ -25,11 +29,13 @@ def two_processes(model, folder, *flags):
     ]
 
 
+@pytest.mark.parametrize("criterion", CRITERIONS)
 @pytest.mark.parametrize("arch", ["tagger_lstm"])
-def test_two_processes_update_as_one_does_on_both_batches(trained, tmp_path, arch):
+def test_two_processes_update_as_one_does_on_both_batches(trained, tmp_path, arch, criterion):
     model = trained(arch)
-    processes = two_processes(model, tmp_path / "two", "--ddp-backend", "legacy_ddp")
-    shared = [*TINY[arch], *FLAGS, "--finetune-from-model", model.checkpoint]
+    objective = ["--criterion", criterion, *CRITERIONS[criterion]]
+    processes = two_processes(model, tmp_path / "two", *objective, "--ddp-backend", "legacy_ddp")
+    shared = [*TINY[arch], *FLAGS, *objective, "--finetune-from-model", model.checkpoint]
     commands.train(model.data, model.task, tmp_path / "one", *shared, "--update-freq", 2)
     for process in processes:
         status, _, err = commands.finish(process)
@@ -49,6 +55,8 @@ def test_two_processes_update_as_one_does_on_both_batches(trained, tmp_path, arc
 
 
 def test_other_data_parallel_back_ends_are_refused(trained, tmp_path):
-    processes = two_processes(trained("tagger_lstm"), tmp_path, "--ddp-backend", "pytorch_ddp")
+    processes = two_processes(
+        trained("tagger_lstm"), tmp_path, "--criterion", "soft_beam_direct", "--ddp-backend", "pytorch_ddp"
+    )
     for process in processes:
         assert "--ddp-backend legacy_ddp" in commands.stderr_of_failure(process)

@@ -47,3 +47,13 @@ def test_hydra_trains_with_the_criterion(tagging, tmp_path, arguments):
     assert done.returncode == 0, done.stderr
     assert re.search(r'"train_alpha": "2"', done.stdout)
     assert (tmp_path / "model" / "checkpoint_last.pt").exists()
+
+
+def test_hydra_trains_with_scheduled_sampling(tagging, tmp_path):
+    arguments = from_command_line(tmp_path, tagging.data)
+    replaced = [*(a for a in arguments if "criterion" not in a), "criterion._name=differentiable_scheduled_sampling"]
+    chosen = ["+criterion.dss_decay=always", "+criterion.dss_alpha=3", "+criterion.dss_feedback=soft-sample"]
+    argv = [sys.executable, "-m", "fairseq_cli.hydra_train", *replaced, *chosen]
+    done = subprocess.run(argv, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r'"train_gold_probability": "0"', done.stdout)

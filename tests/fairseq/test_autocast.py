@@ -4,6 +4,7 @@ import pytest
 import torch
 from glue import make_criterion
 
+from seqsearch_fairseq.algorithms import scheduled_sampling as scheduled_sampling_module
 from seqsearch_fairseq.algorithms import step as step_module
 
 CRITERIONS = [("soft_beam_direct", {}), ("differentiable_scheduled_sampling", {"dss_decay": "always"})]
@@ -14,20 +15,22 @@ CRITERIONS = [("soft_beam_direct", {}), ("differentiable_scheduled_sampling", {"
 def test_the_search_is_in_float32(loaded, monkeypatch, arch, criterion, flags):
     model = loaded(arch)
     whole = make_criterion(criterion, model.task, **flags)(model.model, model.batch())[0]
-    seen, mix = set(), step_module._mix_rows
+    seen = []
+    for module, name in ((step_module, "_mix_rows"), (scheduled_sampling_module, "emit")):
+        whole_function = getattr(module, name)
 
-    def spy(weights, rows):
-        seen.add((torch.is_autocast_enabled("cpu"), rows.dtype))
-        return mix(weights, rows)
+        def spy(*arguments, whole_function=whole_function):
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return whole_function(*arguments)
 
-    monkeypatch.setattr(step_module, "_mix_rows", spy)
+        monkeypatch.setattr(module, name, spy)
     linear = []
     hook = model.model.decoder.register_forward_hook(lambda *_: linear.append(torch.is_autocast_enabled("cpu")))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = make_criterion(criterion, model.task, **flags)(model.model, model.batch())[0]
     hook.remove()
     assert loss.dtype == torch.float32 and all(linear)
-    assert not any(enabled for enabled, _ in seen)
+    assert seen and not any(seen)
     torch.testing.assert_close(loss, whole, rtol=0.05, atol=0.5)
     loss.backward()
     assert all(bool(p.grad.isfinite().all()) for p in model.model.parameters() if p.grad is not None)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from fairseq.criterions.cross_entropy import CrossEntropyCriterion
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
+from fairseq.logging import metrics
 from glue import make_criterion
 
 from seqsearch_fairseq.adapters import FairseqStep
@@ -162,3 +163,14 @@ def test_a_decoder_without_a_step_is_refused(loaded):
     model.model.decoder.__class__ = Other
     with pytest.raises(UsageError, match="cannot step through the decoder Other; supported are: LSTMDecoder"):
         make_criterion(NAME, model.task)(model.model, model.batch())
+
+
+def test_the_loss_is_logged_in_bits_as_cross_entropy_logs_it(loaded):
+    model = loaded("tagger_lstm")
+    found = []
+    for criterion in (make_criterion(NAME, model.task, dss_decay="none"), CrossEntropyCriterion(model.task, False)):
+        _, _, logs = criterion(model.model, model.batch())
+        with metrics.aggregate() as logged:
+            type(criterion).reduce_metrics([logs])
+        found.append(logged.get_smoothed_values()["loss"])
+    assert found[0] == pytest.approx(float(found[1]), abs=2e-3)

@@ -181,3 +181,8 @@ def test_stock_translation_reads_the_checkpoints(trained):
     model = trained("transformer")
     output = commands.generate(model.data, "translation", model.checkpoint, "--gen-subset", "valid")
     assert len(output.lines("H")) == corpora.SPLITS["valid"]
+
+
+def test_targets_padded_on_the_left_are_refused(translation):
+    with pytest.raises(UsageError, match="--left-pad-target must be False"):
+        make_task("search_translation", translation.data, left_pad_target=True)
