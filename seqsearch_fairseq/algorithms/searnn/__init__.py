@@ -1,0 +1,7 @@
+"""SEARNN: Leblond, Alayrac, Osokin, Lacoste-Julien 2017 (arXiv 1706.04499) and 2018 (ICLR).
+
+A model is rolled in; at some cells (positions) some tokens are tried, each is finished by a roll-out, and the cost of
+the finished sequence against the gold one tells how good the token was. A loss of scores and costs trains the model.
+
+    losses.py       from the scores and the costs of a cell's tokens to its loss
+"""
