@@ -28,7 +28,7 @@ train "$WORK/models/cross-entropy-continued-$SEED" "${DATA_FLAGS[@]}" "${MODEL_F
 CONTINUED=$!
 train "$WORK/models/soft-beam-direct-$SEED" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" \
     "${CONTINUE_FLAGS[@]}" --criterion soft_beam_direct --soft-beam-size 3 \
-    --soft-beam-alpha 1 --search-nll-weight 2
+    --soft-beam-alpha 1 --search-nll-weight 5
 wait $CONTINUED
 
 METHODS=(cross-entropy cross-entropy-continued soft-beam-direct)
