@@ -20,7 +20,7 @@ OPTIMIZER_FLAGS=(--optimizer adam --clip-norm 1.0)
 CONTINUE_FLAGS=(--finetune-from-model "$WORK/models/cross-entropy-$SEED/checkpoint_best.pt" --lr 5e-4 --max-epoch 3)
 
 train "$WORK/models/cross-entropy-$SEED" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" \
-    --criterion cross_entropy --lr 5e-3 --force-anneal 11 --lr-shrink 0.7 --max-epoch 18
+    --criterion cross_entropy --lr 5e-3 --lr-scheduler inverse_sqrt --warmup-updates 200 --max-epoch 18
 
 # Both go on from the same checkpoint, at the same time, for the same number of updates.
 train "$WORK/models/cross-entropy-continued-$SEED" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" \
