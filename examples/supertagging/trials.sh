@@ -5,8 +5,9 @@
 
 [ $# -ge 1 ] || fail "usage: bash trials.sh DATA_DIR [TRIAL...], a folder with {train,dev,test}.tsv"
 SEED=1
+export NLL_WEIGHT=0
 DIRECT=soft-beam-direct-squared-distance-constant HINGE=soft-beam-hinge-squared-distance-constant
-# name, method, and what differs from train.sh
+# name, method, and what differs from train.sh, without cross entropy in the loss
 TRIALS=(
     "control cross-entropy-continued"
     "direct $DIRECT"

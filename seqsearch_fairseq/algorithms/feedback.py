@@ -152,14 +152,17 @@ class _Emission(torch.autograd.Function):
 
         perturbed = _perturbed(log_probs, rows, excluded, seed)
         choice = _choose(perturbed, kind, alpha)
-        inputs = table.new_empty(len(rows), table.size(1))
-        if len(choice.sharp) > 0:
+        if choice.tokens is None or choice.weights is None:
+            inputs = torch.softmax(alpha * perturbed, dim=1) @ table
+        else:
             chosen = torch.nn.functional.embedding(choice.tokens, table)  # (n', M, E)
-            inputs[choice.sharp] = torch.bmm(choice.weights.unsqueeze(1), chosen).squeeze(1)
-        if len(choice.flat) > 0:
-            inputs[choice.flat] = torch.softmax(alpha * perturbed[choice.flat], dim=1) @ table
+            inputs = torch.bmm(choice.weights.unsqueeze(1), chosen).squeeze(1)
+        if choice.flat is not None:
+            of_flat = torch.softmax(alpha * perturbed[choice.flat], dim=1) @ table
+            few, inputs = inputs, table.new_empty(rows.size(0), table.size(1))
+            inputs.index_copy_(0, choice.sharp, few).index_copy_(0, choice.flat, of_flat)
 
-        ctx.save_for_backward(log_probs, gold, rows, inputs, *choice)
+        ctx.save_for_backward(log_probs, gold, rows, *choice)
         ctx.settings, ctx.dtype = settings, scores.dtype
         ctx.mark_non_differentiable(nll)
         ctx.set_materialize_grads(False)
@@ -168,59 +171,68 @@ class _Emission(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, of_losses, _, of_inputs):
-        log_probs, gold, rows, inputs, *choice = ctx.saved_tensors
+        log_probs, gold, rows, *choice = ctx.saved_tensors
         table, excluded, gradient_sum, kind, alpha, seed, smoothing = ctx.settings
         of_scores = _of_cross_entropy(log_probs, gold, smoothing, of_losses)
-        if of_inputs is None or len(rows) == 0:
+        if of_inputs is None or rows.size(0) == 0:
             return of_scores.to(ctx.dtype), *[None] * 4
         of_table = gradient_sum.so_far() if gradient_sum is not None else None
-        shift = (of_inputs * inputs).sum(dim=1, keepdim=True)  # the mean of `of_weights` under the weights
         sharp, tokens, few, flat = choice
-        if len(sharp) > 0:
-            of_sharp = of_inputs[sharp]
+        if tokens is not None:
+            of_sharp = _pick(of_inputs, sharp)
             if of_table is not None:
                 shares = few.unsqueeze(2) * of_sharp.unsqueeze(1)  # (n', M, E)
                 of_table.index_add_(0, tokens.flatten(), shares.flatten(0, 1))
             if kind.soft:
                 chosen = torch.nn.functional.embedding(tokens, table)
                 of_weights = torch.bmm(chosen, of_sharp.unsqueeze(2)).squeeze(2)  # (n', M)
-                of_weights = of_weights.sub_(shift[sharp]).mul_(few).mul_(alpha)
-                of_scores.index_put_((rows[sharp].unsqueeze(1), tokens), of_weights, accumulate=True)
-        if len(flat) > 0:
-            of_flat = of_inputs[flat]
-            weights = torch.softmax(alpha * _perturbed(log_probs, rows, excluded, seed)[flat], dim=1)
+                of_few = _softmax_backward(of_weights, few).mul_(alpha)
+                of_scores.index_put_((_pick(rows, sharp).unsqueeze(1), tokens), of_few, accumulate=True)
+        if tokens is None or flat is not None:
+            of_flat = _pick(of_inputs, flat)
+            weights = torch.softmax(alpha * _pick(_perturbed(log_probs, rows, excluded, seed), flat), dim=1)
             if of_table is not None:
                 of_table.addmm_(weights.T, of_flat)
-            of_weights = of_flat @ table.T  # (n'', V)
-            of_scores.index_add_(0, rows[flat], of_weights.sub_(shift[flat]).mul_(weights), alpha=alpha)
+            of_all = _softmax_backward(of_flat @ table.T, weights)  # (n'', V)
+            of_scores.index_add_(0, _pick(rows, flat), of_all, alpha=alpha)
         return of_scores.to(ctx.dtype), *[None] * 4
 
 
 class _Choice(NamedTuple):
-    """Which rows keep few tokens, and which take all of them. Their numbers add up to n."""
+    """Which of the n rows keep few tokens (sharp), and which take all of them (flat)."""
 
-    sharp: Tensor  # (n',) integer, places among the n rows
-    tokens: Tensor  # (n', M) the tokens that each sharp row keeps
-    weights: Tensor  # (n', M) and what they weigh
-    flat: Tensor  # (n'',) integer, places among the n rows
+    sharp: Tensor | None  # (n',) places of the sharp rows; None where all rows are of one kind
+    tokens: Tensor | None  # (n', M) the tokens that each sharp row keeps; None where all rows are flat
+    weights: Tensor | None  # (n', M) and what they weigh
+    flat: Tensor | None  # (n'',) places of the flat rows; None where all rows are of one kind
 
 
 def _choose(perturbed: Tensor, kind: Feedback, alpha: float) -> _Choice:
     rows, vocabulary = perturbed.shape
-    every = torch.arange(rows, device=perturbed.device)
     if not kind.soft:
         tokens = perturbed.argmax(dim=1, keepdim=True)
-        return _Choice(every, tokens, torch.ones_like(tokens, dtype=perturbed.dtype), every[:0])
-    if (
-        vocabulary <= LARGE or rows == 0 or perturbed.is_cuda
-    ):  # there, products are cheap, and the test below would wait
-        nothing = perturbed.new_empty(0, 0)  # no view, that would keep all of `perturbed`
-        return _Choice(every[:0], nothing.long(), nothing, every)
+        return _Choice(None, tokens, torch.ones_like(tokens, dtype=perturbed.dtype), None)
+    all_flat = _Choice(None, None, None, None)
+    if vocabulary <= LARGE or rows == 0 or perturbed.is_cuda:  # on a GPU the test below would wait for the values
+        return all_flat
     kept, tokens = torch.topk(perturbed, FEW, dim=1)
     outside = math.log(vocabulary - FEW) + alpha * (kept[:, -1] - kept[:, 0])
     is_sharp = outside < math.log(torch.finfo(perturbed.dtype).eps)
-    sharp, flat = every[is_sharp], every[~is_sharp]
-    return _Choice(sharp, tokens[sharp], torch.softmax(alpha * kept[sharp], dim=1), flat)
+    sharp, flat = is_sharp.nonzero().squeeze(1), (~is_sharp).nonzero().squeeze(1)
+    if sharp.size(0) == 0:
+        return all_flat
+    choice = _Choice(sharp, tokens[sharp], torch.softmax(alpha * kept[sharp], dim=1), flat)
+    return choice if flat.size(0) > 0 else choice._replace(sharp=None, flat=None)
+
+
+def _pick(values: Tensor, places: Tensor | None) -> Tensor:
+    """The rows at `places`; None: all."""
+    return values if places is None else values.index_select(0, places)
+
+
+def _softmax_backward(of_weights: Tensor, weights: Tensor) -> Tensor:
+    """The gradient of logits (..., M), from that of their softmax `weights`."""
+    return torch._softmax_backward_data(of_weights, weights, 1, weights.dtype)
 
 
 def _of_cross_entropy(log_probs: Tensor, gold: Tensor, smoothing: float, of_losses: Tensor | None) -> Tensor:
@@ -243,6 +255,7 @@ def _smoothed(smoothing: float, vocabulary: int) -> tuple[float, float]:
 
 def _perturbed(log_probs: Tensor, rows: Tensor, excluded: Tensor, seed: int | None) -> Tensor:
     """What the feedback ranks: (n, V), -inf for what is never fed, noise added where there is a seed."""
-    scores = log_probs.index_select(0, rows)
-    scores.index_fill_(1, excluded, -torch.inf)
+    scores = log_probs.clone() if rows.size(0) == log_probs.size(0) else log_probs.index_select(0, rows)
+    if excluded.size(0) > 0:
+        scores.index_fill_(1, excluded, -torch.inf)
     return scores if seed is None else scores.add_(gumbel_noise(scores, seed))

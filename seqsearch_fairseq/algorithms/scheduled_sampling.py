@@ -75,7 +75,7 @@ def scheduled_sampling(
         emission = emit(scores, gold[:, t], table, rows, feedback, alpha, label_smoothing)
         if t + 1 < longest:
             inputs = gold_inputs[t + 1]
-        if len(rows) > 0:
+        if rows.size(0) > 0:
             inputs = inputs.index_copy(0, rows, emission.inputs.to(inputs.dtype))
         losses.append(emission.losses)
         nll.append(emission.nll)
