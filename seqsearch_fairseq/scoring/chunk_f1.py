@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 
 from fairseq.dataclass import FairseqDataclass
-from fairseq.scoring import BaseScorer, register_scorer
+from fairseq.scoring import register_scorer
 
-from seqsearch_fairseq.errors import UsageError
+from seqsearch_fairseq.scoring.tag_scorer import TagScorer
 
 CHUNK_LABEL = re.compile(r"O|[BIES]-.+")
 
@@ -17,29 +17,13 @@ class ChunkF1Config(FairseqDataclass):
 
 
 @register_scorer("chunk_f1", dataclass=ChunkF1Config)
-class ChunkF1Scorer(BaseScorer):
+class ChunkF1Scorer(TagScorer):
     """Precision, recall and F1 of chunks as the CoNLL shared tasks count them (IOB1, IOB2 or BIOES), by seqeval.
 
     A label of another form, fairseq's mark of an unknown one for instance, counts as a chunk of one word.
     """
 
-    def __init__(self, cfg):
-        super().__init__(cfg)
-        self.gold: list[list[str]] = []
-        self.predicted: list[list[str]] = []
-
-    def add_string(self, ref: str, pred: str) -> None:
-        """Add one sentence. Raises `UsageError` if reference and prediction differ in length."""
-        gold, predicted = ref.split(), pred.split()
-        if len(gold) != len(predicted):
-            raise UsageError(
-                f"chunk_f1 needs as many predicted labels as gold ones, got {len(predicted)} and {len(gold)} "
-                f"in sentence {len(self.ref) + 1}"
-            )
-        self.ref.append(ref)
-        self.pred.append(pred)
-        self.gold.append([_as_chunk(label) for label in gold])
-        self.predicted.append([_as_chunk(label) for label in predicted])
+    name = "chunk_f1"
 
     def score(self) -> float:
         """F1 in per cent; 0 where there is no chunk at all."""
@@ -52,8 +36,12 @@ class ChunkF1Scorer(BaseScorer):
     def _percent(self, metric: str) -> float:
         import seqeval.metrics  # here, because it loads scikit-learn, which takes a second
 
-        score = getattr(seqeval.metrics, metric)
-        return 100.0 * float(score(self.gold, self.predicted, zero_division=0)) if self.gold else 0.0
+        if not self.gold:
+            return 0.0
+        gold, predicted = (
+            [[_as_chunk(label) for label in row] for row in rows] for rows in (self.gold, self.predicted)
+        )
+        return 100.0 * float(getattr(seqeval.metrics, metric)(gold, predicted, zero_division=0))
 
 
 def _as_chunk(label: str) -> str:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from fairseq.dataclass import FairseqDataclass
-from fairseq.scoring import BaseScorer, register_scorer
+from fairseq.scoring import register_scorer
 
-from seqsearch_fairseq.errors import UsageError
+from seqsearch_fairseq.scoring.tag_scorer import TagScorer
 
 
 @dataclass
@@ -14,28 +14,20 @@ class TagAccuracyConfig(FairseqDataclass):
 
 
 @register_scorer("tag_accuracy", dataclass=TagAccuracyConfig)
-class TagAccuracyScorer(BaseScorer):
+class TagAccuracyScorer(TagScorer):
     """Percentage of labels that are right, over all words of all sentences."""
 
-    def __init__(self, cfg):
-        super().__init__(cfg)
-        self.correct = self.total = 0
-
-    def add_string(self, ref: str, pred: str) -> None:
-        """Count one sentence. Raises `UsageError` if reference and prediction differ in length."""
-        gold, predicted = ref.split(), pred.split()
-        if len(gold) != len(predicted):
-            raise UsageError(
-                f"tag_accuracy needs as many predicted labels as gold ones, got {len(predicted)} and {len(gold)} "
-                f"in sentence {len(self.ref) + 1}"
-            )
-        self.ref.append(ref)
-        self.pred.append(pred)
-        self.correct += sum(g == p for g, p in zip(gold, predicted, strict=True))
-        self.total += len(gold)
+    name = "tag_accuracy"
 
     def score(self) -> float:
-        return 100.0 * self.correct / self.total if self.total else 0.0
+        correct, total = self._counts()
+        return 100.0 * correct / total if total else 0.0
 
     def result_string(self) -> str:
-        return f"tag accuracy: {self.score():.2f} % ({self.correct} of {self.total} labels)"
+        correct, total = self._counts()
+        return f"tag accuracy: {self.score():.2f} % ({correct} of {total} labels)"
+
+    def _counts(self) -> tuple[int, int]:
+        pairs = list(zip(self.gold, self.predicted, strict=True))
+        correct = sum(g == p for gold, predicted in pairs for g, p in zip(gold, predicted, strict=True))
+        return correct, sum(len(gold) for gold in self.gold)
