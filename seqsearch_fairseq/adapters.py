@@ -4,11 +4,12 @@ No decoder is written again here. Each step runs the decoder's own incremental f
 hook on `decoder.embed_tokens` puts the (soft) input embedding in place of what the dummies would look up.
 """
 
+import copy
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from fairseq.models.lstm import LSTMDecoder
+from fairseq.models.lstm import AttentionLayer, LSTMDecoder
 from fairseq.models.transformer import TransformerDecoderBase
 from torch import Tensor, nn
 
@@ -94,14 +95,33 @@ class FairseqStep:
         self._rows = self.model.encoder.reorder_encoder_out(self.encoder_out, order)  # N rows, one a beam
         return State({}, position=0, shared={})
 
+    def narrow(self, sentences: Tensor, shared: dict) -> tuple["FairseqStep", dict]:
+        """See `Step.narrow`. What belongs to the encoder is held once a sentence, however many rows it has."""
+        encoder_out = self.model.encoder.reorder_encoder_out(self.encoder_out, sentences)
+        step = copy.copy(self)
+        step.encoder_out = step._rows = encoder_out
+        step.batch_size = len(sentences)
+        return step, {key: t if t is None else t.index_select(0, sentences) for key, t in shared.items()}
+
     def __call__(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        features, state = self.advance(inputs, state)
+        return self.scores(features), state
+
+    def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         tokens = torch.full((inputs.size(0), state.position + 1), self.bos, device=inputs.device)
         cache = _to_cache(state)
-        soft_input = _soft_embedding(self.decoder.embed_tokens, inputs.to(self.embedding.dtype))
-        with soft_input, torch.autocast(**self._autocast):
-            logits = self.decoder(tokens, encoder_out=self._rows, incremental_state=cache)[0][:, -1]
-        wide = torch.promote_types(logits.dtype, torch.float32)
-        return self.local_scores(logits.to(wide)), _to_state(cache, state.position + 1, self._static_keys())
+        with (
+            _soft_embedding(self.decoder.embed_tokens, inputs.to(self.embedding.dtype)),
+            _shared_attention(self.decoder, len(inputs)),
+            torch.autocast(**self._autocast),
+        ):
+            features = self.decoder.extract_features(tokens, encoder_out=self._rows, incremental_state=cache)[0]
+        return features[:, -1], _to_state(cache, state.position + 1, self._static_keys())
+
+    def scores(self, features: Tensor) -> Tensor:
+        with torch.autocast(**self._autocast):
+            logits = self.decoder.output_layer(features)
+        return self.local_scores(logits.to(torch.promote_types(logits.dtype, torch.float32)))
 
     def _static_keys(self) -> set[str]:
         """Keys of the attention over the encoder, whose cached keys and values never change."""
@@ -123,6 +143,37 @@ def _soft_embedding(embed_tokens: nn.Module, inputs: Tensor):
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def _shared_attention(decoder: nn.Module, rows: int):
+    """While open, fairseq's LSTM decoder may have several rows for each sentence of its encoder output.
+
+    The Transformer's attention can do that by itself, and the tagger's too.
+    """
+    attention = getattr(decoder, "attention", None)
+    if not isinstance(attention, AttentionLayer):
+        yield
+        return
+
+    def attend(states: Tensor, source: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As `AttentionLayer.forward`, for states (N, D), source (S, B, C), padding (S, B)."""
+        if source.size(1) == rows:
+            return type(attention).forward(attention, states, source, padding)
+        query = attention.input_proj(states).view(source.size(1), -1, source.size(2))  # (B, K, C)
+        scores = torch.bmm(query, source.permute(1, 2, 0)).float()  # (B, K, S)
+        if padding is not None:
+            scores = scores.masked_fill(padding.t().unsqueeze(1), float("-inf"))
+        weights = torch.softmax(scores, dim=2).type_as(states)
+        context = torch.bmm(weights, source.transpose(0, 1)).flatten(0, 1)  # (N, C)
+        output = torch.tanh(attention.output_proj(torch.cat([context, states], dim=1)))
+        return output, weights.flatten(0, 1).t()
+
+    attention.forward = attend
+    try:
+        yield
+    finally:
+        del attention.forward
 
 
 def _to_state(cache: dict, position: int, static_keys: set[str]) -> State:

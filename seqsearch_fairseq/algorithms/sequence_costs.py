@@ -6,6 +6,7 @@ entry in `SEQUENCE_COSTS`.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,61 +25,87 @@ def hamming_distance(found: Tensor, gold: Tensor) -> Tensor:
 
 def normalised_hamming(found: Tensor, gold: Tensor) -> Tensor:
     """Positions that differ, divided by the gold length: (R,)."""
-    return hamming_distance(found, gold) / _lengths(gold).clamp(min=1)
+    return hamming_distance(found, gold) / sequence_lengths(gold).clamp(min=1)
 
 
 def edit_distance(found: Tensor, gold: Tensor) -> Tensor:
-    """Levenshtein distance divided by the gold length: (R,); not bounded by 1.
+    """Levenshtein distance divided by the gold length: (R,); not bounded by 1."""
+    gold_lengths = sequence_lengths(gold)
+    distance = edit_table(found, gold).gather(1, gold_lengths.unsqueeze(1)).squeeze(1)
+    return distance.double() / gold_lengths.clamp(min=1)
+
+
+def edit_table(found: Tensor, gold: Tensor) -> Tensor:
+    """Levenshtein distance of the whole found sequence to each prefix of the gold: (R, S + 1) integer.
 
     The usual table, one row of it for each found token: `D'[s] = min(D[s] + 1, D[s-1] + differs, D'[s-1] + 1)`, whose
     last case is a running minimum of `D'[s] - s`.
     """
-    rows, width = gold.shape
-    places = torch.arange(width + 1, device=gold.device)
-    table = places.repeat(rows, 1)  # (R, S + 1): distances of the empty prefix of `found`
-    lengths = _lengths(found)
+    places = torch.arange(gold.size(1) + 1, device=gold.device)
+    table = places.repeat(len(gold), 1)  # (R, S + 1): distances of the empty prefix of `found`
+    lengths = sequence_lengths(found)
     for t in range(found.size(1)):
         differs = gold.ne(found[:, t : t + 1]).long()
         best = torch.minimum(table[:, 1:] + 1, table[:, :-1] + differs)
         best = torch.cat([table[:, :1] + 1, best], dim=1)
         best = (best - places).cummin(dim=1).values + places
         table = torch.where((t < lengths).unsqueeze(1), best, table)
-    distance = table.gather(1, _lengths(gold).unsqueeze(1)).squeeze(1)
-    return distance.double() / _lengths(gold).clamp(min=1)
+    return table
 
 
-def one_minus_bleu(found: Tensor, gold: Tensor, order: int = MAX_ORDER) -> Tensor:
-    """1 - sentence BLEU up to n-grams of `order`: (R,).
-
-    With the brevity penalty, and smoothed by adding one to matches and totals of n > 1 (Lin & Och 2004), as sacrebleu's
-    `add-k` does it: an order that the found sequence is too short for counts as matched. Without a matching token: 1.
-    """
-    found_lengths, gold_lengths = _lengths(found), _lengths(gold)
-    logs = torch.zeros(len(found), dtype=torch.float64, device=found.device)
-    matching = ngram_matches(found, gold, 1)
-    for n in range(1, order + 1):
-        smooth = float(n > 1)
-        total = (found_lengths - n + 1).clamp(min=0).double() + smooth
-        matches = (matching if n == 1 else ngram_matches(found, gold, n)) + smooth
-        logs += (matches / total.clamp(min=1)).clamp(min=1e-300).log()
-    brevity = (1 - gold_lengths.double() / found_lengths.clamp(min=1)).clamp(max=0)
-    return torch.where(matching > 0, 1 - (logs / order + brevity).exp(), 1.0)
+def one_minus_bleu(found: Tensor, gold: Tensor) -> Tensor:
+    """1 - sentence BLEU up to 4-grams: (R,). See `bleu_cost`."""
+    return bleu_cost(all_matches(found, gold), sequence_lengths(found), sequence_lengths(gold))
 
 
 def one_minus_bleu_1(found: Tensor, gold: Tensor) -> Tensor:
     """1 - unigram precision with the brevity penalty: (R,)."""
-    return one_minus_bleu(found, gold, order=1)
+    return bleu_1_cost(all_matches(found, gold, 1), sequence_lengths(found), sequence_lengths(gold))
 
 
 def one_minus_gleu(found: Tensor, gold: Tensor) -> Tensor:
-    """1 - GLEU (Wu et al. 2016): n-grams of 1 to 4 that match, by the larger of both totals: (R,)."""
-    matches = torch.zeros(len(found), dtype=torch.float64, device=found.device)
-    totals = torch.zeros(2, len(found), dtype=torch.float64, device=found.device)
-    for n in range(1, MAX_ORDER + 1):
-        matches += ngram_matches(found, gold, n)
-        for side, sequence in enumerate((found, gold)):
-            totals[side] += (_lengths(sequence) - n + 1).clamp(min=0)
-    return 1 - matches / totals.amax(dim=0).clamp(min=1)
+    """1 - GLEU (Wu et al. 2016): (R,). See `gleu_cost`."""
+    return gleu_cost(all_matches(found, gold), sequence_lengths(found), sequence_lengths(gold))
+
+
+def bleu_cost(matches: Tensor, found_lengths: Tensor, gold_lengths: Tensor) -> Tensor:
+    """1 - BLEU from the n-grams that match.
+
+    With the brevity penalty, and smoothed by adding one to matches and totals of n > 1 (Lin & Och 2004), as sacrebleu's
+    `add-k` does it: an order that the found sequence is too short for counts as matched. Without a matching token: 1.
+
+    Args:
+        matches: (..., n) float64, how many 1-grams, 2-grams, ... match.
+        found_lengths: (...) integer, or what broadcasts with it.
+        gold_lengths: likewise.
+    """
+    order = matches.size(-1)
+    smooth = (torch.arange(order, device=matches.device) > 0).double()
+    totals = ngram_totals(found_lengths, order).double() + smooth
+    logs = ((matches + smooth) / totals.clamp(min=1)).clamp(min=1e-300).log().sum(dim=-1)
+    brevity = (1 - gold_lengths.double() / found_lengths.clamp(min=1)).clamp(max=0)
+    return torch.where(matches[..., 0] > 0, 1 - (logs / order + brevity).exp(), 1.0)
+
+
+def bleu_1_cost(matches: Tensor, found_lengths: Tensor, gold_lengths: Tensor) -> Tensor:
+    """`bleu_cost` of the 1-grams alone."""
+    return bleu_cost(matches[..., :1], found_lengths, gold_lengths)
+
+
+def gleu_cost(matches: Tensor, found_lengths: Tensor, gold_lengths: Tensor) -> Tensor:
+    """1 - GLEU: n-grams of 1 to 4 that match, by the larger of both totals. Arguments as in `bleu_cost`."""
+    totals = [ngram_totals(lengths, matches.size(-1)).sum(dim=-1) for lengths in (found_lengths, gold_lengths)]
+    return 1 - matches.sum(dim=-1) / torch.maximum(*totals).clamp(min=1)
+
+
+def ngram_totals(lengths: Tensor, order: int) -> Tensor:
+    """How many 1-grams, 2-grams, ... sequences of these lengths (...) have: (..., order)."""
+    return (lengths.unsqueeze(-1) - torch.arange(order, device=lengths.device)).clamp(min=0)
+
+
+def all_matches(found: Tensor, gold: Tensor, order: int = MAX_ORDER) -> Tensor:
+    """`ngram_matches` for n = 1 ... order: (R, order)."""
+    return torch.stack([ngram_matches(found, gold, n) for n in range(1, order + 1)], dim=1)
 
 
 def ngram_matches(found: Tensor, gold: Tensor, n: int) -> Tensor:
@@ -105,6 +132,20 @@ SEQUENCE_COSTS: dict[str, SequenceCost] = {
 }
 
 
+# Costs that n-gram matches decide, and how: (matches, lengths found, gold lengths) -> cost.
+COSTS_OF_MATCHES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "bleu": bleu_cost,
+    "bleu-1": bleu_1_cost,
+    "gleu": gleu_cost,
+}
+
+
+class _Chunks(NamedTuple):
+    starts: Tensor  # (R, T) bool: a chunk starts here
+    kinds: Tensor  # (R, T) the type of the chunk that holds this place, or OUTSIDE
+    ends: Tensor  # (R, T) the place after that chunk's last
+
+
 class ChunkLabels:
     """Which label begins or continues which type of chunk: `B-` and `I-` labels, and `O`.
 
@@ -125,17 +166,45 @@ class ChunkLabels:
             begins.append(prefix == "B")
             kinds.append(types.setdefault(name, len(types)) if name else self.OUTSIDE)
         self.begins, self.kinds = torch.tensor(begins), torch.tensor(kinds)
+        self.outside = labels.index("O") if "O" in labels else None
+        beginning = {label[2:]: i for i, label in enumerate(labels) if label and label.startswith("B-")}
+        self.beginning = torch.tensor([beginning.get((label or "")[2:], i) for i, label in enumerate(labels)])
 
     def one_minus_f1(self, found: Tensor, gold: Tensor) -> Tensor:
         """1 - F1 of the chunks of two label sequences of equal length: (R,); 0 where neither has a chunk."""
         found, gold = _same_width(found, gold)
-        (starts, kinds, ends), (gold_starts, gold_kinds, gold_ends) = self._chunks(found), self._chunks(gold)
-        right = (starts & gold_starts & kinds.eq(gold_kinds) & ends.eq(gold_ends)).sum(dim=1)
-        total = starts.sum(dim=1) + gold_starts.sum(dim=1)
+        ours, theirs = self._chunks(found), self._chunks(gold)
+        right = (ours.starts & theirs.starts & ours.kinds.eq(theirs.kinds) & ours.ends.eq(theirs.ends)).sum(dim=1)
+        total = ours.starts.sum(dim=1) + theirs.starts.sum(dim=1)
         return torch.where(total > 0, 1 - 2 * right / total.clamp(min=1).double(), 0.0)
 
-    def _chunks(self, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """For each position: whether a chunk starts there, its type, and where the chunk that holds it ends: (R, T)."""
+    def completed(self, prefixes: Tensor, gold: Tensor) -> Tensor:
+        """Each prefix (R, L), continued to the gold's length so that chunk F1 is largest: (R, max(L, S)).
+
+        What follows the prefix is copied, but for the gold's chunk that the prefix's end lies in: it is finished if the
+        prefix has it right so far, and otherwise left out (`O`), which ends whatever chunk is open.
+        """
+        prefixes, gold = _same_width(prefixes, gold)
+        places = torch.arange(gold.size(1), device=gold.device)
+        sides = [self._chunks(prefixes), self._chunks(gold)]
+        starts = [torch.where(side.starts, places, -1).cummax(dim=1).values for side in sides]  # of the chunk so far
+        lengths = sequence_lengths(prefixes).unsqueeze(1)
+        last, following = (lengths - 1).clamp(min=0), lengths.clamp(max=gold.size(1) - 1)  # (R, 1) places
+
+        (kind, gold_kind), (start, gold_start) = (
+            [rows.gather(1, last) for rows in column] for column in ([side.kinds for side in sides], starts)
+        )
+        gold_goes_on = ~sides[1].starts.gather(1, following) & sides[1].kinds.gather(1, following).ne(self.OUTSIDE)
+        right = kind.eq(gold_kind) & start.eq(gold_start)
+        left_out = gold_goes_on & ~right & (places < sides[1].ends.gather(1, last)) & gold.ne(FILL)
+        copied = gold
+        if self.outside is not None:
+            copied = torch.where(left_out, self.outside, copied)
+        begin = self.beginning.to(gold.device)[gold.clamp(min=0)]  # a chunk that begins right after one of its type
+        copied = torch.where((places == lengths) & ~gold_goes_on & gold.ne(FILL), begin, copied)
+        return torch.where((places < lengths) | (lengths == 0), torch.where(lengths == 0, gold, prefixes), copied)
+
+    def _chunks(self, labels: Tensor) -> "_Chunks":
         inside = labels.ne(FILL)
         kinds = torch.where(inside, self.kinds.to(labels.device)[labels.clamp(min=0)], self.OUTSIDE)
         begins = self.begins.to(labels.device)[labels.clamp(min=0)] & inside
@@ -146,10 +215,10 @@ class ChunkLabels:
         breaks = starts | kinds.eq(self.OUTSIDE)  # a chunk ends before the next of these
         after = torch.where(breaks, places, width).flip(1).cummin(dim=1).values.flip(1)  # the next break from here on
         ends = torch.nn.functional.pad(after[:, 1:], (0, 1), value=width)
-        return starts, kinds, ends
+        return _Chunks(starts, kinds, ends)
 
 
-def _lengths(sequences: Tensor) -> Tensor:
+def sequence_lengths(sequences: Tensor) -> Tensor:
     return sequences.ne(FILL).sum(dim=1)
 
 

@@ -46,6 +46,18 @@ class Step(Protocol):
     def __call__(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """From `inputs` (N, E) and the state to the local scores (N, V), float32 or wider, and the next state."""
 
+    def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """A step without its output layer: from `inputs` (N, E) and the state to features (N, D) and the next state."""
+
+    def scores(self, features: Tensor) -> Tensor:
+        """The output layer: from any rows of features (R, D) to their local scores (R, V), float32 or wider."""
+
+    def narrow(self, sentences: Tensor, shared: Any) -> "tuple[Step, Any]":
+        """The same decoder for some of the sentences, in any order, and their part of a state's `shared`.
+
+        A state of it may have any number of rows for a sentence, the same for each, as `State` lays them out.
+        """
+
 
 def first_inputs(step: Step, beam_size: int) -> Tensor:
     """The embedding of the token that begins a sentence, once for each row: (N, E)."""

@@ -90,6 +90,13 @@ class TaggerDecoder(FairseqIncrementalDecoder):
 
     def forward(self, prev_output_tokens, encoder_out=None, incremental_state=None, src_lengths=None, **unused):
         """Logits (B, T, V) for T previous labels, or for the last of them when `incremental_state` is given."""
+        return self.output_layer(self.extract_features(prev_output_tokens, encoder_out, incremental_state)[0]), None
+
+    def output_layer(self, features: Tensor) -> Tensor:
+        return self.fc_out(features)
+
+    def extract_features(self, prev_output_tokens, encoder_out=None, incremental_state=None, **unused):
+        """What `output_layer` reads: (B, T, D). Several rows may share a sentence of the encoder's output."""
         memory = encoder_out["encoder_out"][0]  # (B, S, C)
         length = prev_output_tokens.size(1)
         state = None
@@ -97,13 +104,15 @@ class TaggerDecoder(FairseqIncrementalDecoder):
             position = min(length - 1, memory.size(1) - 1)  # past the end only the end of sentence is left to say
             memory, prev_output_tokens = memory[:, position : position + 1], prev_output_tokens[:, -1:]
             state = self._load(incremental_state)
+            if memory.size(0) != len(prev_output_tokens):
+                memory = memory.repeat_interleave(len(prev_output_tokens) // memory.size(0), dim=0)
         elif length > memory.size(1):
             raise ValueError(f"a tagger outputs one label a word: {length} labels for {memory.size(1)} words")
         labels = self.dropout(self.embed_tokens(prev_output_tokens))
         outputs, state = self.rnn(torch.cat([labels, memory[:, : labels.size(1)]], dim=2), state)
         if incremental_state is not None:
             self._save(incremental_state, state)
-        return self.fc_out(self.dropout(outputs)), None
+        return self.dropout(outputs), None
 
     def reorder_incremental_state(self, incremental_state, new_order):
         state = self._load(incremental_state)

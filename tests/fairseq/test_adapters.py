@@ -310,7 +310,7 @@ def test_no_hook_is_left_on_the_embedding_when_the_decoder_fails(family, monkeyp
     def fail(*args, **kwargs):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(model.decoder, "forward", fail)
+    monkeypatch.setattr(model.decoder, "extract_features", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         step(first_inputs(step, 1), step.start(1))
     assert not model.decoder.embed_tokens._forward_hooks
