@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from fairseq.models.lstm import AttentionLayer, LSTMDecoder
 from fairseq.models.transformer import TransformerDecoderBase
+from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from seqsearch_fairseq.algorithms.step import State
@@ -103,6 +104,22 @@ class FairseqStep:
         step.batch_size = len(sentences)
         return step, {key: t if t is None else t.index_select(0, sentences) for key, t in shared.items()}
 
+    @property
+    def has_noise(self) -> bool:
+        """Whether any dropout is on."""
+        return any(m.training and _dropout_of(m) > 0 for m in self.decoder.modules())
+
+    @contextmanager
+    def noise_free(self):
+        """A context in which the decoder is in evaluation mode."""
+        training = [module for module in self.decoder.modules() if module.training]
+        self.decoder.eval()
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
     def __call__(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         features, state = self.advance(inputs, state)
         return self.scores(features), state
@@ -133,6 +150,12 @@ class FairseqStep:
 def whole_precision(device: torch.device):
     """A context in which `--amp` does not round: for the search around the model's own steps."""
     return torch.autocast(device.type, enabled=False)
+
+
+def _dropout_of(module: nn.Module) -> float:
+    if isinstance(module, (FairseqDropout, nn.Dropout)):
+        return module.p
+    return module.dropout if isinstance(module, nn.RNNBase) else 0.0
 
 
 @contextmanager

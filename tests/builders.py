@@ -1,6 +1,7 @@
 """Models that the tests of the algorithms step through: as a `Step` for the code, and as what the oracle reads."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,20 @@ from seqsearch_fairseq.algorithms.step import State
 START = 0  # the token whose embedding is the first input
 
 
-class TorchRecurrence:
+class NoiseFreeStep:
+    """What a `Step` without dropout has in common with every other."""
+
+    has_noise = False
+
+    def noise_free(self):
+        return nullcontext()
+
+    def __call__(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        features, state = self.advance(inputs, state)
+        return self.scores(features), state
+
+
+class TorchRecurrence(NoiseFreeStep):
     """`oracles.random_recurrence` as a `Step`: B sentences share the weights, and each has its own start state.
 
     Args:
@@ -41,12 +55,17 @@ class TorchRecurrence:
         starts = {"h": self.start_h, "c": self.start_c}
         return State({name: rows.repeat_interleave(beam_size, dim=0) for name, rows in starts.items()})
 
-    def __call__(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         w = self.weights
         h = torch.tanh(inputs @ w["W_x"].T + state.tensors["h"] @ w["W_h"].T + w["b_h"])
         c = 0.5 * state.tensors["c"] + torch.tanh(h @ w["W_c"].T)
-        scores = torch.log_softmax(torch.cat([h, c], dim=1) @ w["O"].T, dim=1)
-        return scores, State({"h": h, "c": c}, state.position + 1)
+        return torch.cat([h, c], dim=1), State({"h": h, "c": c}, state.position + 1)
+
+    def scores(self, features: Tensor) -> Tensor:
+        return torch.log_softmax(features @ self.weights["O"].T, dim=1)
+
+    def narrow(self, sentences: Tensor, shared: None) -> tuple["TorchRecurrence", None]:
+        return self.sentences(sentences.tolist()), None
 
     def sentences(self, chosen: Sequence[int]) -> "TorchRecurrence":
         """The same model, for some of the sentences."""
@@ -140,7 +159,7 @@ def random_batch(
     )
 
 
-class PrefixTable:
+class PrefixTable(NoiseFreeStep):
     """A `Step` without a network: the scores of the next token are looked up by the whole prefix.
 
     Args:
@@ -164,7 +183,13 @@ class PrefixTable:
     def start(self, beam_size: int) -> State:
         return State({"code": torch.zeros(self.batch_size * beam_size, dtype=torch.long)})
 
-    def __call__(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    def scores(self, features: Tensor) -> Tensor:
+        return features
+
+    def narrow(self, sentences: Tensor, shared: None) -> tuple["PrefixTable", None]:
+        return self.sentences(sentences.tolist()), None
+
+    def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         code, table = state.tensors["code"], self.tables[min(state.position, len(self.tables) - 1)]
         if state.position > 0:
             code = code * self.vocabulary + inputs.argmax(dim=1)

@@ -4,6 +4,7 @@ Hard search picks rows of the state (`State.reorder`); soft search blends the K 
 Mixing with one-hot weights is reordering.
 """
 
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -57,6 +58,11 @@ class Step(Protocol):
 
         A state of it may have any number of rows for a sentence, the same for each, as `State` lays them out.
         """
+
+    has_noise: bool  # whether a step draws anything: dropout
+
+    def noise_free(self) -> AbstractContextManager:
+        """A context in which a step draws nothing."""
 
 
 def first_inputs(step: Step, beam_size: int) -> Tensor:

@@ -1,6 +1,7 @@
 """What every search-aware criterion shares: its checks, the gold's cross entropy, and what is logged."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from seqsearch_fairseq.errors import UsageError
 
 PER_TOKEN = "token"  # a logged sum that is divided by the number of target tokens
 PER_SENTENCE = "sentence"  # ... by the number of sentences
+PER_BATCH = "batch"  # ... by the number of batches
 
 
 @dataclass
@@ -45,9 +47,10 @@ class Objective(NamedTuple):
     """What a criterion's algorithm returns."""
 
     losses: Tensor  # (B,) the search objective of each sentence
-    nll: Tensor  # (B,) the gold's negative log-likelihood, to log
-    logs: dict[str, tuple[Tensor, str]]  # name -> (sum over the batch, PER_TOKEN or PER_SENTENCE)
+    nll: Tensor | None  # (B,) the gold's negative log-likelihood, to log
+    logs: dict[str, tuple[Tensor, str]]  # name -> (sum over the batch, PER_... or one of `units`)
     settings: dict[str, float]  # name -> value that this epoch uses, alpha for instance
+    units: Mapping[str, int] = {}  # further things that a logged sum can be divided by -> how many there are
 
 
 class SearchCriterion(FairseqCriterion):
@@ -104,11 +107,15 @@ class SearchCriterion(FairseqCriterion):
         logging_output = {
             "loss": losses.detach().sum(),
             "objective": found.losses.detach().sum(),
-            "nll_loss": found.nll.detach().sum(),
             "ntokens": sample["ntokens"],
             "nsentences": len(gold),
             "sample_size": sample_size,
+            "_units_batch": 1,
         }
+        if found.nll is not None:
+            logging_output["nll_loss"] = found.nll.detach().sum()
+        for unit, count in found.units.items():
+            logging_output[f"_units_{unit}"] = count
         for name, (total, unit) in found.logs.items():
             logging_output[f"_{unit}_{name}"] = total.detach()
         for name, value in found.settings.items():
@@ -141,12 +148,15 @@ class SearchCriterion(FairseqCriterion):
         unit = math.log(2) if cls.in_bits else 1.0
         for name in ("loss", "objective"):
             metrics.log_scalar(name, total(name) / sample_size / unit, sample_size, round=4)
-        metrics.log_scalar("nll_loss", total("nll_loss") / ntokens / math.log(2), ntokens, round=3)
-        metrics.log_derived("ppl", lambda meters: 2 ** min(meters["nll_loss"].avg, 100))
+        if any("nll_loss" in log for log in logging_outputs):
+            metrics.log_scalar("nll_loss", total("nll_loss") / ntokens / math.log(2), ntokens, round=3)
+            metrics.log_derived("ppl", lambda meters: 2 ** min(meters["nll_loss"].avg, 100))
+        keys = sorted({key for log in logging_outputs for key in log if key.startswith("_")})
         weights = {PER_TOKEN: ntokens, PER_SENTENCE: nsentences, "setting": nsentences}
-        for key in sorted({key for log in logging_outputs for key in log if key.startswith("_")}):
+        weights |= {key.removeprefix("_units_"): total(key) for key in keys if key.startswith("_units_")}
+        for key in keys:
             unit, _, name = key[1:].partition("_")
-            if unit in weights:
+            if weights.get(unit, 0) > 0:
                 metrics.log_scalar(name, total(key) / weights[unit], weights[unit], round=4)
 
     @staticmethod

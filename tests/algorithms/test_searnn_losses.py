@@ -126,7 +126,7 @@ def test_ties_are_broken_evenly_among_tried_tokens():
         ("nll", 1.0, None, "`loss` must be one of ll, llcas, shl, kl, inverse-kl, l2, got nll"),
         ("kl", 0.0, None, "`scale` must be a positive number, got 0.0"),
         ("kl", math.inf, None, "`scale` must be a positive number, got inf"),
-        ("kl", 1.0, torch.zeros(6), "only `ll` normalises over the whole vocabulary"),
+        ("shl", 1.0, torch.zeros(6), "only ll and kl normalise over the whole vocabulary"),
     ],
 )
 def test_bad_arguments_are_refused(name, scale, normaliser, message):

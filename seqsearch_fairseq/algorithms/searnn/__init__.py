@@ -3,5 +3,9 @@
 A model is rolled in; at some cells (positions) some tokens are tried, each is finished by a roll-out, and the cost of
 the finished sequence against the gold one tells how good the token was. A loss of scores and costs trains the model.
 
+    algorithm.py    from a batch to the loss of each sentence
+    rollouts.py     the roll-in, and the roll-outs that need the decoder
+    policies.py     the reference policy, which needs none
+    subsampling.py  which cells and which tokens are tried
     losses.py       from the scores and the costs of a cell's tokens to its loss
 """

@@ -10,7 +10,8 @@ With c shifted so that its minimum is 0, and a* a token of minimal cost (ties ar
     L2          mean of (s - (-scale * c))^2, both centred
 
 Where only some tokens were tried, the others have no cost (which is not a cost of zero): every loss looks at the tried
-ones alone, and LL may normalise over the whole vocabulary instead. Costs are constants: no gradient flows through them.
+ones alone. LL and KL may normalise the model's scores over the whole vocabulary instead; the target of KL gives no
+probability to what was not tried. Costs are constants: no gradient flows through them.
 """
 
 from collections.abc import Callable
@@ -56,7 +57,8 @@ def shl(cells: Cells, best: Tensor, scale: float) -> Tensor:
 
 def kl(cells: Cells, best: Tensor, scale: float) -> Tensor:
     target = _log_target(cells, scale)
-    return _divergence(target, _log_softmax(cells), cells.tried)
+    found = _log_softmax(cells) if cells.log_normaliser is None else cells.scores - cells.log_normaliser.unsqueeze(1)
+    return _divergence(target, found, cells.tried)
 
 
 def inverse_kl(cells: Cells, best: Tensor, scale: float) -> Tensor:
@@ -77,6 +79,8 @@ LOSSES: dict[str, Callable[[Cells, Tensor, float], Tensor]] = {
     "l2": l2,
 }
 
+FULL_SOFTMAX = ("ll", "kl")  # losses that can normalise over the whole vocabulary
+
 
 def searnn_loss(name: str, cells: Cells, scale: float = 1.0) -> Tensor:
     """The loss of each cell: (C,).
@@ -88,14 +92,17 @@ def searnn_loss(name: str, cells: Cells, scale: float = 1.0) -> Tensor:
 
     Raises:
         ValueError: an unknown name, a scale that is not positive, or a normaliser of the whole vocabulary for a loss
-            other than `ll`.
+            outside of `FULL_SOFTMAX`.
     """
     if name not in LOSSES:
         raise ValueError(f"`loss` must be one of {', '.join(LOSSES)}, got {name}")
     if not 0 < scale < float("inf"):
         raise ValueError(f"`scale` must be a positive number, got {scale}")
-    if cells.log_normaliser is not None and name != "ll":
-        raise ValueError(f"only `ll` normalises over the whole vocabulary: tokens without a cost have no `{name}` loss")
+    if cells.log_normaliser is not None and name not in FULL_SOFTMAX:
+        raise ValueError(
+            f"only {' and '.join(FULL_SOFTMAX)} normalise over the whole vocabulary: `{name}` has no place for a token "
+            "without a cost"
+        )
     return LOSSES[name](cells, best_tokens(cells.costs, cells.tried), scale)
 
 

@@ -1,0 +1,167 @@
+"""SEARNN, from a batch to the loss of each sentence.
+
+    roll in                 the sequence whose positions are the cells                     rollouts.roll_in
+    choose cells, tokens    all of them, or some                                           subsampling
+    finish each try         by the model, by the reference policy, or first one and then   rollouts.finish, policies
+                            the other
+    compare                 the cost c_t(a) of each finished sequence
+    loss                    of each cell's scores and costs, and their mean                losses
+
+A sentence's loss is the mean over its cells times its gold length, so that it does not grow with the number of cells.
+With everything from the reference, Hamming costs and LL, it is cross entropy.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from seqsearch_fairseq.algorithms.searnn.losses import FULL_SOFTMAX, TIE, Cells, searnn_loss
+from seqsearch_fairseq.algorithms.searnn.policies import ReferencePolicy
+from seqsearch_fairseq.algorithms.searnn.rollouts import RollIn, Space, Tries, finish, roll_in
+from seqsearch_fairseq.algorithms.searnn.subsampling import (
+    Choice,
+    Places,
+    Tokens,
+    gold_tokens,
+    sample_cells,
+    sample_tokens,
+)
+from seqsearch_fairseq.algorithms.sequence_costs import SequenceCost
+from seqsearch_fairseq.algorithms.step import Step
+
+UNBOUNDED = torch.iinfo(torch.int32).max  # steps of a roll-out that only ends by itself
+
+# How many steps of the roll-in output the gold token: from (B, L) and the reference's probability to (B, L) bool.
+ROLL_INS: dict[str, Callable[[torch.Size, float], Tensor]] = {
+    "reference": lambda shape, probability: torch.ones(shape, dtype=torch.bool),
+    "learned": lambda shape, probability: torch.zeros(shape, dtype=torch.bool),
+    "mixed": lambda shape, probability: (torch.rand(shape[0], 1) < probability).expand(shape),
+    "mixed-cells": lambda shape, probability: torch.rand(shape) < probability,
+}
+
+# How many steps a sentence's roll-outs are the model's: from B, the reference's probability and the focus to (B,).
+ROLL_OUTS: dict[str, Callable[[int, float, int], Tensor]] = {
+    "reference": lambda batch, probability, focus: torch.zeros(batch, dtype=torch.long),
+    "learned": lambda batch, probability, focus: torch.full((batch,), UNBOUNDED),
+    "mixed": lambda batch, probability, focus: UNBOUNDED * (torch.rand(batch) >= probability).long(),
+    "focused": lambda batch, probability, focus: torch.full((batch,), focus),
+}
+
+
+class Settings(NamedTuple):
+    """What SEARNN leaves to choose."""
+
+    roll_in: str = "learned"  # of ROLL_INS
+    roll_out: str = "mixed"  # of ROLL_OUTS
+    reference_probability: float = 0.5  # of the mixed ones
+    focus: int = 1  # steps of a focused roll-out before the reference finishes it
+    loss: str = "kl"  # of losses.LOSSES
+    scale: float = 1.0  # of the costs
+    sampled_softmax: bool = False  # normalise over the tried tokens where others were left out
+    cells: int | None = None  # cells of a sentence; None is all
+    mixture: Mapping[str, int] = {}  # sampler -> tokens of a cell; empty is all
+    roll_out_batch: int = 8192  # tries that go through the decoder at once
+    per_cell: bool = True  # whether a sentence's loss is the mean over its cells, times its gold length
+
+
+class Searnn(NamedTuple):
+    """The loss, and what it took."""
+
+    losses: Tensor  # (B,)
+    best_costs: Tensor  # (C,) the least cost at each cell
+    best_is_gold: Tensor  # (C,) bool: whether the gold token costs as little
+    rolled_out: int  # tries for which the decoder ran
+    decoder_steps: int  # rows that went through the decoder, roll-in included
+    seconds: float  # that roll-outs and costs took
+
+
+def searnn(
+    step: Step,
+    gold: Tensor,
+    lengths: Tensor,
+    space: Space,
+    cost: SequenceCost,
+    reference: ReferencePolicy,
+    settings: Settings,
+    frequencies: Tensor | None = None,
+) -> Searnn:
+    """The SEARNN loss of each sentence. Draws come from torch's default generator (the CPU's, whatever the device).
+
+    Args:
+        step: the decoder; its local scores may be normalised or not.
+        gold: (B, S) gold tokens without the end of sentence, filled with FILL.
+        lengths: (B,) tokens of each gold sequence, the end of sentence counted where it is output.
+        space: what sequences there are.
+        cost: of finished sequences.
+        reference: what the reference policy's completion of a sequence costs.
+        settings: see there.
+        frequencies: (V,) counts in the training data, for the sampler `corpus`.
+
+    Raises:
+        ValueError: a setting breaks its rule.
+    """
+    rolled_in = roll_in(step, gold, _roll_in_policy(settings, space).to(gold.device), space)
+    places = sample_cells(rolled_in.lengths, settings.cells, ends=space.eos is not None)
+    scores = step.scores(rolled_in.features[places.sentence, places.position])  # (C, V)
+    choice = Choice(scores.detach(), space.candidates, gold[places.sentence], places.position, space.eos, frequencies)
+    tokens = sample_tokens(settings.mixture, choice)
+    begin = time.perf_counter()
+    with torch.no_grad(), step.noise_free():
+        costs, rolled_out, decoder_steps = _costs(
+            step, rolled_in, places, tokens, gold, space, cost, reference, settings
+        )
+    seconds = time.perf_counter() - begin
+    cells = Cells(scores.gather(1, tokens.tokens), costs, tokens.tried, _log_normaliser(scores, tokens, settings))
+    paid = searnn_loss(settings.loss, cells, settings.scale)
+    losses = paid.new_zeros(len(gold)).index_add(0, places.sentence, paid)
+    if settings.per_cell:
+        losses = losses * lengths / torch.bincount(places.sentence, minlength=len(gold))
+    least = costs.masked_fill(~tokens.tried, torch.inf).amin(dim=1)
+    right = (tokens.tokens == gold_tokens(choice).unsqueeze(1)) & tokens.tried
+    of_gold = torch.where(right, costs, torch.inf).amin(dim=1)
+    steps = decoder_steps + int(rolled_in.lengths.sum())
+    return Searnn(losses, least, of_gold <= least + TIE, rolled_out, steps, seconds)
+
+
+def _roll_in_policy(settings: Settings, space: Space) -> Tensor:
+    shape = torch.Size((len(space.limits), int(space.limits.max())))
+    return ROLL_INS[settings.roll_in](shape, settings.reference_probability)
+
+
+def _log_normaliser(scores: Tensor, tokens: Tokens, settings: Settings) -> Tensor | None:
+    """Log-sum-exp of the whole vocabulary's scores, where the loss is to look beyond the tried tokens."""
+    if settings.sampled_softmax or settings.loss not in FULL_SOFTMAX:
+        return None
+    return torch.logsumexp(scores, dim=1)
+
+
+def _costs(
+    step: Step,
+    rolled_in: RollIn,
+    places: Places,
+    tokens: Tokens,
+    gold: Tensor,
+    space: Space,
+    cost: SequenceCost,
+    reference: ReferencePolicy,
+    settings: Settings,
+) -> tuple[Tensor, int, int]:
+    """The cost of each try (C, A), 0 where there is none; how many were rolled out, and the decoder's steps."""
+    steps = ROLL_OUTS[settings.roll_out](len(gold), settings.reference_probability, settings.focus).to(gold.device)
+    cell, column = tokens.tried.nonzero(as_tuple=True)
+    costs = torch.zeros(tokens.tried.shape, dtype=torch.float64, device=gold.device)
+    rolled_out = decoder_steps = 0
+    for chunk in torch.arange(len(cell), device=gold.device).split(settings.roll_out_batch):
+        at = cell[chunk], column[chunk]
+        tries = Tries(places.sentence[at[0]], places.position[at[0]], tokens.tokens[at])
+        done = finish(step, rolled_in, tries, steps, space, own_continuation=not step.has_noise)
+        paid = costs.new_empty(len(chunk))
+        for rows, price in ((done.complete, cost), (~done.complete, reference)):
+            if bool(rows.any()):
+                paid[rows] = price(done.tokens[rows], gold[tries.sentence[rows]])
+        costs[at] = paid
+        rolled_out, decoder_steps = rolled_out + done.rolled_out, decoder_steps + done.decoder_steps
+    return costs, rolled_out, decoder_steps

@@ -1,0 +1,238 @@
+"""Roll-in and roll-outs: what SEARNN runs the decoder for.
+
+The roll-in is one pass with gradient, each step of which is a cell: the scores of its next token. A try is one token at
+one cell: the roll-in's tokens before it, the token, and then greedy decoding from the very state that gave the cell's
+scores, without gradient and without dropout, until the end of sentence, `limits` tokens, or so many `steps`.
+
+A try that needs no decoder is never run: no steps, the end of sentence, or the roll-in's own continuation. All others
+go through the decoder together: at each position those whose cell lies just before it join, and those that are finished
+leave, so that a try costs as many decoder steps as its sequence still has tokens.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from seqsearch_fairseq.algorithms.sequence_costs import FILL
+from seqsearch_fairseq.algorithms.step import State, Step, first_inputs
+
+
+class Space(NamedTuple):
+    """What sequences there are."""
+
+    candidates: Tensor  # (V,) bool: the tokens that may be output
+    eos: int | None  # the token that ends a sentence; None where its length is known
+    limits: Tensor  # (B,) a sequence of this sentence holds at most so many tokens, its end of sentence counted
+
+
+class RollIn(NamedTuple):
+    """L steps of B sentences; those of a sentence's first `lengths` count, each a cell."""
+
+    tokens: Tensor  # (B, L) what was output, the end of sentence too; FILL after it
+    lengths: Tensor  # (B,)
+    features: Tensor  # (B, L, D) what the output layer reads, with gradient
+    greedy: Tensor | None  # (B, L) the best token at each step, where that was looked at
+    states: list[State]  # L states, each of which gave a step's features; without gradient
+
+
+class Tries(NamedTuple):
+    """R tokens, each at a cell; those of a sentence are side by side."""
+
+    sentence: Tensor  # (R,)
+    position: Tensor  # (R,)
+    token: Tensor  # (R,)
+
+
+class Finished(NamedTuple):
+    """What became of the tries."""
+
+    tokens: Tensor  # (R, W) the sequence without its end of sentence, filled with FILL
+    complete: Tensor  # (R,) bool: it ended by itself or at its limit; otherwise the reference has to finish it
+    rolled_out: int  # tries for which the decoder ran
+    decoder_steps: int  # rows that went through the decoder
+
+
+def roll_in(step: Step, gold: Tensor, uses_gold: Tensor, space: Space) -> RollIn:
+    """Decode with gradient, outputting the gold token where `uses_gold` says so and the best token elsewhere.
+
+    Args:
+        step: the decoder.
+        gold: (B, S) gold tokens without the end of sentence, filled with FILL.
+        uses_gold: (B, the largest limit) bool.
+        space: what sequences there are.
+    """
+    batch, longest = len(gold), int(space.limits.max())
+    ended_gold = torch.full_like(gold[:, :1], FILL if space.eos is None else space.eos)
+    wide = torch.cat([gold, ended_gold.expand(-1, max(longest - gold.size(1), 0))], dim=1)
+    if space.eos is not None:
+        wide = torch.where(wide == FILL, space.eos, wide)
+    learned, all_learned = ~uses_gold.all(dim=0).cpu(), not bool(uses_gold.any())
+    state, inputs = step.start(1), first_inputs(step, 1)
+    going = torch.ones(batch, dtype=torch.bool, device=gold.device)
+    tokens, features, greedy, states = [], [], [], []
+    for t in range(longest):
+        out, state = step.advance(inputs, state)
+        features.append(out)
+        states.append(_detached(state))
+        chosen = wide[:, t]
+        if learned[t]:
+            with torch.no_grad():
+                greedy.append(best_token(step, out.detach(), space.candidates))
+            chosen = torch.where(uses_gold[:, t], chosen, greedy[-1])
+        tokens.append(torch.where(going, chosen, FILL))
+        going = going & (t + 1 < space.limits)
+        if space.eos is not None:
+            going = going & chosen.ne(space.eos)
+        if not bool(going.any()):
+            break
+        inputs = torch.nn.functional.embedding(torch.where(chosen == FILL, step.bos, chosen), step.embedding)
+    rolled = torch.stack(tokens, dim=1)
+    known = torch.stack(greedy, dim=1) if all_learned else None
+    return RollIn(rolled, rolled.ne(FILL).sum(dim=1), torch.stack(features, dim=1), known, states)
+
+
+def finish(
+    step: Step, rolled_in: RollIn, tries: Tries, steps: Tensor, space: Space, own_continuation: bool = False
+) -> Finished:
+    """Roll out each try greedily. Run it without gradient, and with a decoder that draws nothing.
+
+    Args:
+        step: the decoder.
+        rolled_in: where the tries begin.
+        tries: at most as many as may go through the decoder at once.
+        steps: (B,) how many steps a roll-out of this sentence may take; 0 leaves all to the reference policy.
+        space: what sequences there are.
+        own_continuation: whether a roll-out from the roll-in's own token repeats the roll-in, where that is greedy: it
+            does if the roll-in drew nothing.
+    """
+    rows = torch.arange(len(tries.token), device=tries.token.device)
+    limits, steps = space.limits[tries.sentence], steps[tries.sentence]
+    width = int(torch.maximum(limits, tries.position + 1).max())
+    before = torch.nn.functional.pad(rolled_in.tokens, (0, width), value=FILL)[tries.sentence, :width]
+    tokens = before.masked_fill(torch.arange(width, device=rows.device) >= tries.position.unsqueeze(1), FILL)
+    tokens[rows, tries.position] = tries.token
+    complete = tries.position + 1 >= limits
+    if space.eos is not None:
+        complete |= tries.token == space.eos
+    if own_continuation:
+        reached = rolled_in.lengths[tries.sentence] <= tries.position + 1 + steps
+        repeated = _repeats_roll_in(rolled_in, tries) & reached & ~complete
+        tokens = torch.where(repeated.unsqueeze(1), before, tokens)
+        complete |= repeated
+    if space.eos is not None:
+        tokens.masked_fill_(tokens == space.eos, FILL)
+    running = (~complete & (steps > 0)).nonzero().squeeze(1)
+    last = torch.minimum(limits - 1, tries.position + steps)  # the last place that a roll-out fills
+    decoder_steps = _decode(step, rolled_in, tries, running, tokens, complete, limits, last, space)
+    return Finished(tokens, complete, len(running), decoder_steps)
+
+
+def _decode(step, rolled_in, tries, running, tokens, complete, limits, last, space) -> int:
+    """Fill in `tokens` and `complete` of the `running` tries; return the rows that went through the decoder."""
+    if len(running) == 0:
+        return 0
+    position, steps = tries.position[running], 0
+    group = _Group(step, rolled_in, tries.sentence)
+    for place in range(int(position.min()) + 1, int(last[running].max()) + 1):
+        group.join(running[position == place - 1])
+        if len(group.members) == 0:
+            continue
+        members = group.members
+        best = best_token(step, group.advance(tokens[members, place - 1], place), space.candidates)
+        steps += len(members)
+        goes_on = torch.ones_like(best, dtype=torch.bool) if space.eos is None else best.ne(space.eos)
+        complete[members[~goes_on]] = True
+        written = members[goes_on]
+        tokens[written, place] = best[goes_on]
+        complete[written] |= place + 1 >= limits[written]
+        group.keep(goes_on & (place < last[members]))
+    return steps
+
+
+class _Group:
+    """The tries that go through the decoder together, and its state. A sentence's tries are side by side."""
+
+    def __init__(self, step: Step, rolled_in: RollIn, sentence: Tensor):
+        self.step, self.rolled_in, self.sentence = step, rolled_in, sentence
+        self.members = self.joined = sentence.new_zeros(0)  # tries
+        self.rows = sentence.new_zeros(0)  # the members' rows in the state; those that joined have none yet
+        self.state: State | None = None
+        self.inside: Tensor | None = None  # the sentences that `narrowed` is for
+        self.narrowed, self.shared = step, None
+
+    def join(self, tries: Tensor) -> None:
+        self.joined = tries
+        self.members, self.order = torch.cat([self.members, tries]).sort()
+
+    def keep(self, chosen: Tensor) -> None:
+        self.members, self.rows = self.members[chosen], self.rows[chosen]
+        if len(self.members) == 0:
+            self.state = None
+
+    def advance(self, tokens: Tensor, place: int) -> Tensor:
+        """Feed each member its token at place - 1; return their features (n, D)."""
+        sentences, layout = _lay_out(self.sentence[self.members])
+        if self.inside is None or not torch.equal(self.inside, sentences):
+            self.inside = sentences
+            self.narrowed, self.shared = self.step.narrow(sentences, self.rolled_in.states[0].shared)
+        tensors = self._tensors(place, layout)
+        inputs = torch.nn.functional.embedding(tokens[layout.fill], self.step.embedding)
+        features, self.state = self.narrowed.advance(inputs, State(tensors, place, self.shared))
+        self.rows = layout.rows
+        return features[layout.rows]
+
+    def _tensors(self, place: int, layout: "_Layout") -> dict[str, Tensor]:
+        """The state's tensors, laid out: of those that were there already, and the roll-in's for those that joined."""
+        parts, rows, held = [], [self.rows], 0
+        if self.state is not None:
+            parts.append(self.state.tensors)
+            held = len(next(iter(self.state.tensors.values())))
+        if len(self.joined) > 0:
+            parts.append(self.rolled_in.states[place - 1].tensors)
+            rows.append(held + self.sentence[self.joined])
+        source = torch.cat(rows)[self.order][layout.fill]
+        if len(parts) == 1:
+            return {name: tensor.index_select(0, source) for name, tensor in parts[0].items()}
+        return {name: torch.cat([part[name] for part in parts]).index_select(0, source) for name in parts[0]}
+
+
+class _Layout(NamedTuple):
+    """n tries of B sentences as a state's rows: each sentence has K of them, and the surplus repeats its first try."""
+
+    rows: Tensor  # (n,) the row of each try
+    fill: Tensor  # (B * K,) the try of each row
+
+
+def _lay_out(sentence: Tensor) -> tuple[Tensor, _Layout]:
+    """From the sentence of each of n tries, ascending, to the sentences that there are and a layout."""
+    sentences, number, counts = torch.unique_consecutive(sentence, return_inverse=True, return_counts=True)
+    width, starts = int(counts.max()), counts.cumsum(0) - counts
+    tries = torch.arange(len(sentence), device=sentence.device)
+    rows = number * width + tries - starts[number]
+    fill = starts.repeat_interleave(width)
+    fill[rows] = tries
+    return sentences, _Layout(rows, fill)
+
+
+def _repeats_roll_in(rolled_in: RollIn, tries: Tries) -> Tensor:
+    """Which tries are the roll-in's own token at a cell after which it was greedy: (R,) bool."""
+    if rolled_in.greedy is None:
+        return torch.zeros_like(tries.token, dtype=torch.bool)
+    differs = rolled_in.tokens.ne(rolled_in.greedy) & rolled_in.tokens.ne(FILL)  # (B, L)
+    later = differs.flip(1).cumsum(dim=1).flip(1) - differs.long()
+    at = tries.sentence, tries.position
+    return (later[at] == 0) & (rolled_in.tokens[at] == tries.token)
+
+
+def best_token(step: Step, features: Tensor, candidates: Tensor) -> Tensor:
+    """The best-scoring candidate of each row: (R,)."""
+    scores = step.scores(features)
+    best = scores.argmax(dim=1)
+    if not bool(candidates[best].all()):
+        best = scores.masked_fill(~candidates, -torch.inf).argmax(dim=1)
+    return best
+
+
+def _detached(state: State) -> State:
+    return state._replace(tensors={name: tensor.detach() for name, tensor in state.tensors.items()})
