@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from seqsearch_fairseq.algorithms.step import State
 from seqsearch_fairseq.errors import UsageError
+from seqsearch_fairseq.models.attention_gru import AttentionGRUDecoder
 from seqsearch_fairseq.models.tagger import TaggerDecoder
 
-SUPPORTED = (LSTMDecoder, TransformerDecoderBase, TaggerDecoder)
+SUPPORTED = (LSTMDecoder, TransformerDecoderBase, TaggerDecoder, AttentionGRUDecoder)
 LOCAL_SCORES = {
     "log-probs": lambda logits: F.log_softmax(logits, dim=-1),
     "logits": lambda logits: logits,
@@ -97,7 +98,16 @@ class FairseqStep:
         return State({}, position=0, shared={})
 
     def narrow(self, sentences: Tensor, shared: dict) -> tuple["FairseqStep", dict]:
-        """See `Step.narrow`. What belongs to the encoder is held once a sentence, however many rows it has."""
+        """See `Step.narrow`. What belongs to the encoder is held once a sentence, however many rows it has.
+
+        Raises:
+            UsageError: the decoder mixes the encoder's output into its own state.
+        """
+        if any(getattr(layer, "cross_self_attention", False) for layer in getattr(self.decoder, "layers", [])):
+            raise UsageError(
+                f"{type(self.decoder).__name__} attends to words and outputs at once (--cross-self-attention), so roll-outs "
+                "cannot share a sentence's encoder output; train it without"
+            )
         encoder_out = self.model.encoder.reorder_encoder_out(self.encoder_out, sentences)
         step = copy.copy(self)
         step.encoder_out = step._rows = encoder_out

@@ -38,6 +38,10 @@ TINY = {
         *("--decoder-embed-dim", "32", "--encoder-ffn-embed-dim", "64", "--decoder-ffn-embed-dim", "64"),
         *("--encoder-attention-heads", "2", "--decoder-attention-heads", "2", "--dropout", "0.1"),
     ],
+    "attention_gru": [
+        *("--arch", "attention_gru", "--encoder-embed-dim", "24", "--encoder-hidden-size", "32"),
+        *("--decoder-embed-dim", "24", "--decoder-hidden-size", "32", "--dropout", "0.1"),
+    ],
     **{
         f"tagger_{cell}": [
             *("--arch", f"tagger_{cell}", "--encoder-embed-dim", "16", "--encoder-hidden-size", "32"),

@@ -10,6 +10,7 @@ from fairseq.models.lstm import LSTMDecoder, LSTMEncoder, LSTMModel
 from fairseq.models.transformer import TransformerModel
 from torch import Tensor, nn
 
+from seqsearch_fairseq.models.attention_gru import AttentionGRUConfig, AttentionGRUModel
 from seqsearch_fairseq.models.tagger import TaggerConfig, TaggerModel
 
 SYMBOLS = 5  # beside fairseq's four specials
@@ -58,7 +59,19 @@ def tagger(std: float = 0.8, **options) -> nn.Module:
     return _ready(TaggerModel.build_model(TaggerConfig(dropout=0.0, **{**sizes, **options}), task), std)
 
 
-FAMILIES: dict[str, Callable[..., nn.Module]] = {"lstm": lstm, "transformer": transformer, "tagger": tagger}
+def attention_gru(std: float = 0.8, **options) -> nn.Module:
+    """Our GRU with attention; `options` are fields of `AttentionGRUConfig`."""
+    sizes = {"encoder_embed_dim": SIZE, "encoder_hidden_size": 4, "decoder_embed_dim": 3, "decoder_hidden_size": SIZE}
+    task = Namespace(source_dictionary=dictionary(), target_dictionary=dictionary())
+    return _ready(AttentionGRUModel.build_model(AttentionGRUConfig(dropout=0.0, **{**sizes, **options}), task), std)
+
+
+FAMILIES: dict[str, Callable[..., nn.Module]] = {
+    "lstm": lstm,
+    "transformer": transformer,
+    "tagger": tagger,
+    "attention_gru": attention_gru,
+}
 
 
 class Source(NamedTuple):

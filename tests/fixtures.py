@@ -7,7 +7,7 @@ import commands
 import corpora
 import pytest
 
-EPOCHS = {"lstm": 12, "transformer": 10, "tagger_lstm": 6, "tagger_gru": 4}
+EPOCHS = {"lstm": 12, "attention_gru": 12, "transformer": 10, "tagger_lstm": 6, "tagger_gru": 4}
 
 
 class Corpus(NamedTuple):

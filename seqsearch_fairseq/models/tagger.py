@@ -44,7 +44,7 @@ class TaggerEncoder(FairseqEncoder):
 
     def __init__(self, cfg: TaggerConfig, dictionary):
         super().__init__(dictionary)
-        self.embed_tokens = _embedding(len(dictionary), cfg.encoder_embed_dim, dictionary.pad())
+        self.embed_tokens = embedding_table(len(dictionary), cfg.encoder_embed_dim, dictionary.pad())
         self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
         self.rnn = CELLS[str(cfg.cell)](
             cfg.encoder_embed_dim,
@@ -77,7 +77,7 @@ class TaggerDecoder(FairseqIncrementalDecoder):
 
     def __init__(self, cfg: TaggerConfig, dictionary, encoder_size: int):
         super().__init__(dictionary)
-        self.embed_tokens = _embedding(len(dictionary), cfg.decoder_embed_dim, dictionary.pad())
+        self.embed_tokens = embedding_table(len(dictionary), cfg.decoder_embed_dim, dictionary.pad())
         self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
         self.rnn = CELLS[str(cfg.cell)](
             cfg.decoder_embed_dim + encoder_size,
@@ -150,11 +150,11 @@ class TaggerGRUModel(TaggerModel):
     """Tagger with GRU cells."""
 
 
-def _sizes(**sizes):
-    """An arch: the defaults of `TaggerConfig` with `sizes` in place of some."""
+def named_sizes(config, **sizes):
+    """An arch: the defaults of the dataclass `config` with `sizes` in place of some."""
 
     def arch(args):
-        for name, value in {**vars(TaggerConfig()), **sizes}.items():
+        for name, value in {**vars(config()), **sizes}.items():
             if not name.startswith("_"):
                 setattr(args, name, getattr(args, name, value))
 
@@ -163,14 +163,39 @@ def _sizes(**sizes):
 
 # Goyal et al. 2018, section 4: hidden units / label embeddings.
 register_model_architecture("tagger_lstm", "ner_goyal2018")(
-    _sizes(encoder_embed_dim=64, encoder_hidden_size=64, decoder_hidden_size=64, decoder_embed_dim=8)
+    named_sizes(TaggerConfig, encoder_embed_dim=64, encoder_hidden_size=64, decoder_hidden_size=64, decoder_embed_dim=8)
 )
 register_model_architecture("tagger_lstm", "ccg_goyal2018")(
-    _sizes(encoder_embed_dim=512, encoder_hidden_size=512, decoder_hidden_size=512, decoder_embed_dim=512)
+    named_sizes(
+        TaggerConfig, encoder_embed_dim=512, encoder_hidden_size=512, decoder_hidden_size=512, decoder_embed_dim=512
+    )
+)
+
+# Leblond et al. 2018: OCR letters, and chunks.
+register_model_architecture("tagger_gru", "ocr_leblond2018")(
+    named_sizes(
+        TaggerGRUConfig,
+        encoder_embed_dim=128,
+        encoder_hidden_size=128,
+        decoder_hidden_size=128,
+        decoder_embed_dim=128,
+        dropout=0.0,
+    )
+)
+register_model_architecture("tagger_gru", "chunking_leblond2018")(
+    named_sizes(
+        TaggerGRUConfig,
+        encoder_embed_dim=172,
+        encoder_hidden_size=172,
+        encoder_layers=2,
+        decoder_hidden_size=172,
+        decoder_embed_dim=172,
+        dropout=0.0,
+    )
 )
 
 
-def _embedding(count: int, size: int, padding: int) -> nn.Embedding:
+def embedding_table(count: int, size: int, padding: int) -> nn.Embedding:
     embedding = nn.Embedding(count, size, padding_idx=padding)
     nn.init.uniform_(embedding.weight, -0.1, 0.1)
     nn.init.zeros_(embedding.weight[padding])

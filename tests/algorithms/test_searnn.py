@@ -8,7 +8,6 @@ import searnn_oracle as oracle
 import torch
 from builders import PrefixTable
 
-from seqsearch_fairseq.algorithms.searnn.algorithm import Settings, searnn
 from seqsearch_fairseq.algorithms.searnn.policies import best_suffix_policy, copy_policy, max_f1_policy
 from seqsearch_fairseq.algorithms.searnn.rollouts import Space, Tries, finish, roll_in
 from seqsearch_fairseq.algorithms.sequence_costs import FILL, SEQUENCE_COSTS, ChunkLabels

@@ -8,7 +8,17 @@ from builders import first_that, is_hard, smallest_gap
 from fairseq.models.fconv import FConvDecoder
 from fairseq.models.lstm import LSTMDecoder
 from fairseq.modules import AdaptiveInput
-from fairseq_models import FAMILIES, dictionary, full_scores, lstm, random_targets, source, tagger, transformer
+from fairseq_models import (
+    FAMILIES,
+    attention_gru,
+    dictionary,
+    full_scores,
+    lstm,
+    random_targets,
+    source,
+    tagger,
+    transformer,
+)
 from torch import nn
 
 from seqsearch_fairseq.adapters import SUPPORTED, FairseqStep, check_decoder
@@ -51,6 +61,8 @@ VARIANTS = {
     "tagger, lstm, 2 layers": lambda: tagger(encoder_layers=2, decoder_layers=2),
     "tagger, gru": lambda: tagger(cell="gru"),
     "tagger, gru, 2 layers": lambda: tagger(cell="gru", encoder_layers=2, decoder_layers=2),
+    "attention_gru": lambda: attention_gru(),
+    "attention_gru, 2 layers": lambda: attention_gru(encoder_layers=2),
 }
 each_variant = pytest.mark.parametrize("build", VARIANTS.values(), ids=VARIANTS)
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
@@ -314,6 +326,48 @@ def test_no_hook_is_left_on_the_embedding_when_the_decoder_fails(family, monkeyp
     with pytest.raises(RuntimeError, match="out of memory"):
         step(first_inputs(step, 1), step.start(1))
     assert not model.decoder.embed_tokens._forward_hooks
+
+
+@each_variant
+def test_some_of_the_sentences_with_many_rows_each(build, wide_attention):
+    """The state of two steps goes on with three tokens for each of two sentences, in another order."""
+    model = build()
+    encoder_out, batch = encode(model)
+    step = FairseqStep(model, encoder_out, batch)
+    if getattr(model.decoder.layers[0] if hasattr(model.decoder, "layers") else None, "cross_self_attention", False):
+        with pytest.raises(UsageError, match="--cross-self-attention"):
+            step.narrow(torch.tensor([2, 0]), {})
+        return
+    prefixes, sentences, width = random_targets(model, batch, 2), torch.tensor([2, 0]), 3
+    tokens = random_targets(model, len(sentences) * width, 1, seed=5)
+    with torch.no_grad():
+        state, inputs = step.start(1), first_inputs(step, 1)
+        for t in range(2):
+            _, state = step.advance(inputs, state)
+            inputs = step.embedding[prefixes[:, t]]
+        _, state = step.advance(inputs, state)
+        narrowed, shared = step.narrow(sentences, state.shared)
+        order = sentences.repeat_interleave(width)
+        state = state.reorder(order)._replace(shared=shared)
+        features, state = narrowed.advance(torch.nn.functional.embedding(tokens[:, 0], narrowed.embedding), state)
+        found = narrowed.scores(features)
+        targets = torch.cat([prefixes[order], tokens, tokens], dim=1)
+        expected = full_scores(model, model.encoder.reorder_encoder_out(encoder_out, order), targets)[:, 3]
+    torch.testing.assert_close(found, expected)
+    assert state.position == 4
+
+
+@each_family
+def test_dropout_is_off_for_a_while(family):
+    model = family(dropout_out=0.1) if family is lstm else family()
+    step = step_of(model.train())
+    for module in model.decoder.modules():
+        if hasattr(module, "p"):
+            module.p = 0.1
+    assert step.has_noise
+    with step.noise_free():
+        assert not step.has_noise and not model.decoder.training
+    assert step.has_noise and all(module.training for module in model.modules())
 
 
 # --------------------------------------------------------------------------------------------------------- refusals

@@ -27,9 +27,10 @@ def test_version_prints_the_version_alone(capsys):
 @pytest.mark.parametrize(
     "kind,names",
     [
-        ("criterions", ["soft_beam_direct", "soft_beam_hinge"]),
+        ("criterions", ["soft_beam_direct", "soft_beam_hinge", "differentiable_scheduled_sampling", "searnn"]),
         ("tasks", ["search_tagging", "search_translation"]),
-        ("archs", ["ccg_goyal2018", "iwslt_goyal2017", "ner_goyal2018", "tagger_gru", "tagger_lstm"]),
+        ("archs", ["ccg_goyal2018", "iwslt_goyal2017", "ner_goyal2018", "tagger_gru", "tagger_lstm", "attention_gru"]),
+        ("archs", ["ocr_leblond2018", "chunking_leblond2018", "spelling_leblond2018"]),
         ("scorers", ["tag_accuracy"]),
         ("decoders", ["greedy", "beam", "soft-beam"]),
     ],

@@ -14,7 +14,7 @@ from seqsearch_fairseq.algorithms.searnn.losses import LOSSES
 from seqsearch_fairseq.criterions.searnn import SearnnCriterion
 from seqsearch_fairseq.errors import UsageError
 
-ARCHS = ["lstm", "transformer", "tagger_lstm"]
+ARCHS = ["lstm", "transformer", "attention_gru", "tagger_gru"]
 CROSS_ENTROPY = {"searnn_roll_in": "reference", "searnn_roll_out": "reference", "searnn_loss": "ll"}
 
 
@@ -191,7 +191,7 @@ def test_bad_flags_are_refused(loaded, options, message):
 )
 def test_what_does_not_fit_a_tagger_is_refused(loaded, options, message):
     with pytest.raises(UsageError, match=message):
-        make_criterion("searnn", loaded("tagger_lstm").task, **options)
+        make_criterion("searnn", loaded("tagger_gru").task, **options)
 
 
 def test_running_out_of_memory_names_the_flag_to_lower(loaded, monkeypatch):

@@ -1,0 +1,152 @@
+"""A GRU encoder-decoder with attention (global, multiplicative: Luong et al. 2015), for `search_translation`.
+
+The decoder's recurrence does not read the attention, so training runs over all positions at once; and what attention
+needs of the encoder's output, keys and values, is projected once a sentence, in the encoder:
+
+    h_t = GRU(e_t, h_{t-1});   f_t = tanh(W h_t + sum_s softmax_s(h_t . key_s) value_s);   scores = U f_t
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from fairseq import utils
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import (
+    FairseqEncoder,
+    FairseqEncoderDecoderModel,
+    FairseqIncrementalDecoder,
+    register_model,
+    register_model_architecture,
+)
+from fairseq.modules import FairseqDropout
+from torch import Tensor, nn
+
+from seqsearch_fairseq.models.tagger import MAX_POSITIONS, embedding_table, named_sizes
+
+
+@dataclass
+class AttentionGRUConfig(FairseqDataclass):
+    encoder_embed_dim: int = field(default=256, metadata={"help": "size of the source embeddings"})
+    encoder_hidden_size: int = field(default=256, metadata={"help": "hidden units of the encoder, each direction"})
+    encoder_layers: int = field(default=1, metadata={"help": "layers of the bidirectional encoder"})
+    decoder_embed_dim: int = field(default=256, metadata={"help": "size of the target embeddings"})
+    decoder_hidden_size: int = field(default=256, metadata={"help": "hidden units of the decoder"})
+    dropout: float = field(default=0.1, metadata={"help": "dropout on embeddings and on the outputs of both networks"})
+
+
+class AttentionGRUEncoder(FairseqEncoder):
+    """Embeddings, a bidirectional GRU, and what the decoder needs of its outputs (C = decoder_hidden_size):
+
+    `keys` and `values` (B, S, C), `padding` (B, S) bool, `state` (B, C) that the decoder begins with.
+    """
+
+    def __init__(self, cfg: AttentionGRUConfig, dictionary):
+        super().__init__(dictionary)
+        self.padding_idx = dictionary.pad()
+        self.embed_tokens = embedding_table(len(dictionary), cfg.encoder_embed_dim, self.padding_idx)
+        self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
+        self.rnn = nn.GRU(
+            cfg.encoder_embed_dim,
+            cfg.encoder_hidden_size,
+            cfg.encoder_layers,
+            bidirectional=True,
+            batch_first=True,
+            dropout=cfg.dropout if cfg.encoder_layers > 1 else 0.0,
+        )
+        width = 2 * cfg.encoder_hidden_size
+        self.keys = nn.Linear(width, cfg.decoder_hidden_size, bias=False)
+        self.values = nn.Linear(width, cfg.decoder_hidden_size, bias=False)
+        self.state = nn.Linear(width, cfg.decoder_hidden_size)
+
+    def forward(self, src_tokens: Tensor, src_lengths: Tensor, **unused) -> dict[str, list[Tensor]]:
+        """From source tokens (B, S), padded on either side."""
+        src_tokens = utils.convert_padding_direction(src_tokens, self.padding_idx, left_to_right=True)
+        words = self.dropout(self.embed_tokens(src_tokens))
+        packed = nn.utils.rnn.pack_padded_sequence(words, src_lengths.cpu(), batch_first=True, enforce_sorted=False)
+        packed, final = self.rnn(packed)
+        outputs, _ = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True, total_length=src_tokens.size(1))
+        outputs = self.dropout(outputs)
+        return {
+            "keys": [self.keys(outputs)],
+            "values": [self.values(outputs)],
+            "padding": [src_tokens.eq(self.padding_idx)],
+            "state": [torch.tanh(self.state(torch.cat([final[-2], final[-1]], dim=1)))],
+        }
+
+    def reorder_encoder_out(self, encoder_out, new_order):
+        return {name: [t.index_select(0, new_order) for t in values] for name, values in encoder_out.items()}
+
+    def max_positions(self):
+        return MAX_POSITIONS
+
+
+class AttentionGRUDecoder(FairseqIncrementalDecoder):
+    """See the module. Several rows may share a sentence of the encoder's output: row b * K + k is of sentence b."""
+
+    def __init__(self, cfg: AttentionGRUConfig, dictionary):
+        super().__init__(dictionary)
+        self.embed_tokens = embedding_table(len(dictionary), cfg.decoder_embed_dim, dictionary.pad())
+        self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
+        self.rnn = nn.GRU(cfg.decoder_embed_dim, cfg.decoder_hidden_size, batch_first=True)
+        self.hidden = nn.Linear(cfg.decoder_hidden_size, cfg.decoder_hidden_size)
+        self.fc_out = nn.Linear(cfg.decoder_hidden_size, len(dictionary))
+
+    def forward(self, prev_output_tokens, encoder_out=None, incremental_state=None, src_lengths=None, **unused):
+        """Logits (B, T, V) for T previous tokens, or for the last of them when `incremental_state` is given."""
+        return self.output_layer(self.extract_features(prev_output_tokens, encoder_out, incremental_state)[0]), None
+
+    def output_layer(self, features: Tensor) -> Tensor:
+        return self.fc_out(features)
+
+    def extract_features(self, prev_output_tokens, encoder_out=None, incremental_state=None, **unused):
+        """What `output_layer` reads: (B, T, D)."""
+        state = None
+        if incremental_state is not None:
+            prev_output_tokens = prev_output_tokens[:, -1:]
+            cached = self.get_incremental_state(incremental_state, "cached_state")
+            state = None if cached is None else cached["prev_hiddens"]
+        if state is None:
+            begin = encoder_out["state"][0]
+            state = begin.repeat_interleave(len(prev_output_tokens) // len(begin), dim=0).unsqueeze(0)
+        outputs, state = self.rnn(self.dropout(self.embed_tokens(prev_output_tokens)), state)
+        if incremental_state is not None:
+            self.set_incremental_state(incremental_state, "cached_state", {"prev_hiddens": state})
+        return self.dropout(torch.tanh(self.hidden(outputs) + self.attend(outputs, encoder_out))), None
+
+    def attend(self, outputs: Tensor, encoder_out) -> Tensor:
+        """The mean value under the attention of each output: (N, T, C) from (N, T, C)."""
+        keys, values, padding = (encoder_out[name][0] for name in ("keys", "values", "padding"))
+        queries = outputs.reshape(len(keys), -1, outputs.size(2))  # (B, K * T, C)
+        scores = torch.bmm(queries, keys.transpose(1, 2)).masked_fill(padding.unsqueeze(1), float("-inf"))
+        return torch.bmm(torch.softmax(scores, dim=2), values).view_as(outputs)
+
+    def reorder_incremental_state(self, incremental_state, new_order):
+        cached = self.get_incremental_state(incremental_state, "cached_state")
+        if cached is not None:
+            state = {"prev_hiddens": cached["prev_hiddens"].index_select(1, new_order)}
+            self.set_incremental_state(incremental_state, "cached_state", state)
+
+    def max_positions(self):
+        return MAX_POSITIONS
+
+
+@register_model("attention_gru", dataclass=AttentionGRUConfig)
+class AttentionGRUModel(FairseqEncoderDecoderModel):
+    """Bidirectional GRU encoder, GRU decoder with attention."""
+
+    @classmethod
+    def build_model(cls, cfg, task):
+        return cls(AttentionGRUEncoder(cfg, task.source_dictionary), AttentionGRUDecoder(cfg, task.target_dictionary))
+
+
+# Leblond et al. 2018, spelling correction.
+register_model_architecture("attention_gru", "spelling_leblond2018")(
+    named_sizes(
+        AttentionGRUConfig,
+        encoder_embed_dim=100,
+        encoder_hidden_size=100,
+        decoder_embed_dim=100,
+        decoder_hidden_size=100,
+        dropout=0.0,
+    )
+)
