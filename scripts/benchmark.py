@@ -5,6 +5,8 @@ WORK names what is measured:
   soft-beam  soft_beam_direct and soft_beam_hinge, against teacher-forced cross entropy
   dss        differentiable_scheduled_sampling without any gold input (the dearest case), against cross entropy through
              the same step-by-step loop, and against teacher-forced cross entropy
+  searnn     searnn at the sizes of the authors' code, with learned and mixed roll-outs, against teacher-forced cross entropy
+             (MLE); five tokens a cell, against all of them
 
 An update is forward and backward of encoder and decoder on random data, without the optimizer's step. Variants and
 baselines are run in turn; a ratio is the median over the turns. Time is CPU time of one thread, or wall time on a GPU;
@@ -32,9 +34,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from seqsearch_fairseq.adapters import FairseqStep
 from seqsearch_fairseq.algorithms.costs import hamming
 from seqsearch_fairseq.algorithms.scheduled_sampling import scheduled_sampling
+from seqsearch_fairseq.algorithms.searnn.algorithm import Settings, searnn
+from seqsearch_fairseq.algorithms.searnn.policies import best_suffix_policy, copy_policy
+from seqsearch_fairseq.algorithms.searnn.rollouts import Space
+from seqsearch_fairseq.algorithms.sequence_costs import FILL, SEQUENCE_COSTS
 from seqsearch_fairseq.algorithms.soft_beam import direct_objective, hinge_objective, soft_beam
 from seqsearch_fairseq.algorithms.step import first_inputs
-from seqsearch_fairseq.models.tagger import TaggerConfig, TaggerModel
+from seqsearch_fairseq.models.attention_gru import AttentionGRUConfig, AttentionGRUModel
+from seqsearch_fairseq.models.tagger import TaggerConfig, TaggerGRUConfig, TaggerModel
 
 SOURCE_WORDS = 1000
 
@@ -46,6 +53,7 @@ class Problem(NamedTuple):
     source: Tensor  # (B, T) also the source's length, so that a tagger fits
     gold: Tensor  # (B, T)
     candidates: Tensor  # (V,) bool
+    cells: int | None = None  # how many cells of a sentence searnn tries; None is all
 
     @property
     def lengths(self) -> Tensor:
@@ -85,6 +93,28 @@ def tagger(vocabulary: int, hidden: int, label_embedding: int, batch: int, lengt
     cfg = TaggerConfig(dropout=0.0, decoder_embed_dim=label_embedding, **sizes)
     model = TaggerModel.build_model(cfg, Namespace(source_dictionary=words, target_dictionary=labels))
     return problem(model, vocabulary, batch, length, labels.nspecial, device)
+
+
+def glyphs(device: str) -> Problem:
+    """The letters of Taskar's OCR data: 26 of them and the end of sentence, as the authors count."""
+    cfg = TaggerGRUConfig(
+        dropout=0.0, encoder_embed_dim=128, encoder_hidden_size=128, decoder_hidden_size=128, decoder_embed_dim=128
+    )
+    words, labels = dictionary(SOURCE_WORDS), dictionary(27 + Dictionary().nspecial)
+    model = TaggerModel.build_model(cfg, Namespace(source_dictionary=words, target_dictionary=labels))
+    given = problem(model, len(labels), 64, 9, labels.nspecial, device)
+    given.candidates[: labels.nspecial] = False
+    return given
+
+
+def attention_gru(cells: int, device: str) -> Problem:
+    words, targets = dictionary(SOURCE_WORDS), dictionary(5000)
+    task = Namespace(source_dictionary=words, target_dictionary=targets)
+    given = problem(
+        AttentionGRUModel.build_model(AttentionGRUConfig(dropout=0.0), task), 5000, 16, 15, targets.nspecial, device
+    )
+    given.gold[:, -1] = targets.eos()
+    return given._replace(cells=cells)
 
 
 def lstm(vocabulary: int, hidden: int, batch: int, length: int, device: str) -> Problem:
@@ -169,6 +199,33 @@ def soft_beam_variants(given: Problem) -> dict[str, Update]:
     return named
 
 
+def learned_to_search(given: Problem, settings: Settings, cost: str, policy: str) -> Tensor:
+    eos = None if isinstance(given.model, TaggerModel) else given.model.decoder.dictionary.eos()
+    space = Space(given.candidates, eos, given.lengths)
+    gold = given.gold.masked_fill(given.gold.eq(-1 if eos is None else eos), FILL)
+    reference = best_suffix_policy(cost) if policy == "best-suffix" else copy_policy(SEQUENCE_COSTS[cost])
+    return searnn(
+        given.step("logits"), gold, given.lengths, space, SEQUENCE_COSTS[cost], reference, settings
+    ).losses.sum()
+
+
+def searnn_variants(given: Problem) -> dict[str, Update]:
+    """All tokens of all cells for a tagger; for translation, as many cells as the size's name says."""
+    named: dict[str, Update] = {}
+    for roll_out in ("learned", "mixed"):
+        if given.cells is None:
+            settings = Settings("learned", roll_out, loss="ll")
+            named[roll_out] = partial(learned_to_search, given, settings, "hamming", "copy")
+            few = settings._replace(mixture={"policy": 5})
+            named[f"{roll_out}, 5 tokens"] = partial(learned_to_search, given, few, "hamming", "copy")
+        else:
+            settings = Settings(
+                "learned", roll_out, cells=given.cells, mixture={"top-k": 15, "neighbors": 5}, scale=200.0
+            )
+            named[roll_out] = partial(learned_to_search, given, settings, "bleu", "best-suffix")
+    return named
+
+
 class Work(NamedTuple):
     sizes: dict[str, Callable[[str], Problem]]  # name -> problem on a device
     variants: Callable[[Problem], dict[str, Update]]
@@ -193,6 +250,15 @@ WORKS = {
         },
         dss_variants,
         {"the same loop": step_by_step, "teacher forcing": teacher_forced},
+    ),
+    "searnn": Work(
+        {
+            "ocr": glyphs,
+            "mt-5": partial(attention_gru, 5),
+            "mt-20": partial(attention_gru, 20),
+        },
+        searnn_variants,
+        {"mle": teacher_forced},
     ),
 }
 

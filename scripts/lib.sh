@@ -122,3 +122,24 @@ scheduled_sampling() {
         *-annealed) OBJECTIVE+=(--dss-alpha "${DSS_ALPHA:-1}" --dss-alpha-growth "${DSS_GROWTH:-3}") ;;
     esac
 }
+
+# Rows of Leblond et al. 2018: loss, roll-out, and how many tokens are tried (all where the name has no number).
+SEARNN=(searnn-ll-learned searnn-ll-mixed searnn-llcas-learned searnn-llcas-mixed searnn-kl-learned searnn-kl-mixed searnn-sll-learned-5)
+
+# searnn METHOD FLAG...: set OBJECTIVE to the flags of one of these rows; FLAGs are the cost and what else the task asks for.
+# An s before the loss is its sampled softmax; KL_SCALE is the scale of the costs in kl, LLCAS_SCALE in llcas.
+searnn() {
+    local name loss roll_out tokens
+    IFS=- read -r name loss roll_out tokens <<< "$1"
+    shift
+    OBJECTIVE=(--criterion "$name" --searnn-roll-out "$roll_out")
+    if [ -n "$tokens" ]; then OBJECTIVE+=(--searnn-sampling "${SAMPLING:-policy}" --searnn-tokens "$tokens"); fi
+    case $loss in
+        sll | sllcas | skl) loss=${loss#s} OBJECTIVE+=(--searnn-sampled-softmax) ;;
+    esac
+    case $loss in
+        kl) OBJECTIVE+=(--searnn-cost-scale "${KL_SCALE:-10}") ;;
+        llcas) OBJECTIVE+=(--searnn-cost-scale "${LLCAS_SCALE:-1}") ;;
+    esac
+    OBJECTIVE+=(--searnn-loss "$loss" "$@")
+}

@@ -105,8 +105,8 @@ class FairseqStep:
         """
         if any(getattr(layer, "cross_self_attention", False) for layer in getattr(self.decoder, "layers", [])):
             raise UsageError(
-                f"{type(self.decoder).__name__} attends to words and outputs at once (--cross-self-attention), so roll-outs "
-                "cannot share a sentence's encoder output; train it without"
+                f"{type(self.decoder).__name__} attends to words and outputs at once (--cross-self-attention), so "
+                "roll-outs cannot share a sentence's encoder output; train it without"
             )
         encoder_out = self.model.encoder.reorder_encoder_out(self.encoder_out, sentences)
         step = copy.copy(self)

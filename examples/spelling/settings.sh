@@ -1,0 +1,18 @@
+# Sizes and folders of this example. SMOKE=1 makes everything tiny. REPLACE is the probability that a character is replaced.
+. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+REPLACE=${REPLACE:-0.5}
+if [ "$SMOKE" = 1 ]; then
+    WORK=${WORK:-$HERE/work-smoke}
+    PREPARE_FLAGS=(--limit 400)
+    EPOCHS=1
+else
+    WORK=${WORK:-$HERE/work}
+    PREPARE_FLAGS=()
+    EPOCHS=${EPOCHS:-20}
+fi
+NOISE=$WORK/replace-$REPLACE
+
+# Rows of the table. All train from scratch for as many epochs; mle is cross entropy.
+METHODS=(mle "${SEARNN[@]}")
