@@ -5,8 +5,8 @@ WORK names what is measured:
   soft-beam  soft_beam_direct and soft_beam_hinge, against teacher-forced cross entropy
   dss        differentiable_scheduled_sampling without any gold input (the dearest case), against cross entropy through
              the same step-by-step loop, and against teacher-forced cross entropy
-  searnn     searnn at the sizes of the authors' code, with learned and mixed roll-outs, against teacher-forced cross entropy
-             (MLE); five tokens a cell, against all of them
+  searnn     searnn at the sizes of the authors' code, with learned and mixed roll-outs, against teacher-forced cross
+             entropy (MLE)
 
 An update is forward and backward of encoder and decoder on random data, without the optimizer's step. Variants and
 baselines are run in turn; a ratio is the median over the turns. Time is CPU time of one thread, or wall time on a GPU;

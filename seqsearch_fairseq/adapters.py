@@ -69,6 +69,8 @@ class FairseqStep:
         scores: `"log-probs"` or `"logits"`, the local score.
     """
 
+    one_state_a_sentence = False
+
     def __init__(self, model, encoder_out, batch_size: int, scores: str = "log-probs"):
         check_decoder(model.decoder)
         self.model = model
@@ -80,6 +82,7 @@ class FairseqStep:
             raise ValueError(f"`scores` must be one of {', '.join(LOCAL_SCORES)}, got {scores}")
         self.local_scores = LOCAL_SCORES[scores]
         self._rows = encoder_out
+        self._weights: tuple | None = None  # what `_gates` returns, once it was asked for
         device = self.embedding.device.type
         self._autocast = {  # as where the step was made: a search turns it off for itself (`whole_precision`)
             "device_type": device,
@@ -109,10 +112,21 @@ class FairseqStep:
                 "roll-outs cannot share a sentence's encoder output; train it without"
             )
         encoder_out = self.model.encoder.reorder_encoder_out(self.encoder_out, sentences)
+        gates = self._gates()
+        if gates is not None:
+            return self.decoder.gru_step(gates, encoder_out, self.scores), {}
         step = copy.copy(self)
         step.encoder_out = step._rows = encoder_out
         step.batch_size = len(sentences)
         return step, {key: t if t is None else t.index_select(0, sentences) for key, t in shared.items()}
+
+    def _gates(self):
+        """The weights of a decoder that can step faster without gradient and dropout; None of any other."""
+        if torch.is_grad_enabled() or self.has_noise or self._autocast["enabled"] or not hasattr(self.decoder, "gates"):
+            return None
+        if self._weights is None:
+            self._weights = (self.decoder.gates(),)
+        return self._weights[0]
 
     @property
     def has_noise(self) -> bool:

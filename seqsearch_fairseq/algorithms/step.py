@@ -59,6 +59,7 @@ class Step(Protocol):
         A state of it may have any number of rows for a sentence, the same for each, as `State` lays them out.
         """
 
+    one_state_a_sentence: bool  # whether `advance` also takes a state with one row a sentence, for all its inputs
     has_noise: bool  # whether a step draws anything: dropout
 
     def noise_free(self) -> AbstractContextManager:

@@ -18,6 +18,8 @@ from fairseq.models import (
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
+from seqsearch_fairseq.models.gru_step import Gates, GRUStep
+
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 MAX_POSITIONS = 100_000
 
@@ -113,6 +115,17 @@ class TaggerDecoder(FairseqIncrementalDecoder):
         if incremental_state is not None:
             self._save(incremental_state, state)
         return self.dropout(outputs), None
+
+    def gates(self) -> Gates | None:
+        """For `gru_step`; None where the recurrent network is of another kind."""
+        if not isinstance(self.rnn, nn.GRU) or self.rnn.num_layers > 1:
+            return None
+        return Gates(self.rnn, self.embed_tokens.weight)
+
+    def gru_step(self, gates: Gates, encoder_out, scores) -> GRUStep:
+        """A step without gradient and dropout, for the sentences of `encoder_out`."""
+        memory = encoder_out["encoder_out"][0] @ gates.of_memory
+        return GRUStep(gates, self.dictionary.eos(), memory, lambda states: states, scores, len(memory))
 
     def reorder_incremental_state(self, incremental_state, new_order):
         state = self._load(incremental_state)

@@ -9,7 +9,7 @@ go through the decoder together: at each position those whose cell lies just bef
 leave, so that a try costs as many decoder steps as its sequence still has tokens.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -135,11 +135,12 @@ def _decode(step, rolled_in, tries, running, tokens, complete, limits, last, spa
     position, steps = tries.position[running], 0
     group = _Group(step, rolled_in, tries.sentence)
     for place in range(int(position.min()) + 1, int(last[running].max()) + 1):
-        group.join(running[position == place - 1])
-        if len(group.members) == 0:
+        joining = running[position == place - 1]
+        if len(joining) + len(group.members) == 0:
             continue
+        features = group.advance(joining, tokens, place)
         members = group.members
-        best = best_token(step, group.advance(tokens[members, place - 1], place), space.candidates)
+        best = best_token(step, features, space.candidates)
         steps += len(members)
         goes_on = torch.ones_like(best, dtype=torch.bool) if space.eos is None else best.ne(space.eos)
         complete[members[~goes_on]] = True
@@ -151,68 +152,93 @@ def _decode(step, rolled_in, tries, running, tokens, complete, limits, last, spa
 
 
 class _Group:
-    """The tries that go through the decoder together, and its state. A sentence's tries are side by side."""
+    """The tries that go through the decoder together, and their state."""
 
     def __init__(self, step: Step, rolled_in: RollIn, sentence: Tensor):
         self.step, self.rolled_in, self.sentence = step, rolled_in, sentence
-        self.members = self.joined = sentence.new_zeros(0)  # tries
-        self.rows = sentence.new_zeros(0)  # the members' rows in the state; those that joined have none yet
-        self.state: State | None = None
-        self.inside: Tensor | None = None  # the sentences that `narrowed` is for
-        self.narrowed, self.shared = step, None
-
-    def join(self, tries: Tensor) -> None:
-        self.joined = tries
-        self.members, self.order = torch.cat([self.members, tries]).sort()
+        self.members = self.rows = sentence.new_zeros(0)  # tries, and their rows in the state
+        self.tensors: dict[str, Tensor] = {}  # of the state
+        self.narrowed: dict[str, _Narrowed] = {}
 
     def keep(self, chosen: Tensor) -> None:
         self.members, self.rows = self.members[chosen], self.rows[chosen]
-        if len(self.members) == 0:
-            self.state = None
 
-    def advance(self, tokens: Tensor, place: int) -> Tensor:
-        """Feed each member its token at place - 1; return their features (n, D)."""
-        sentences, layout = _lay_out(self.sentence[self.members])
-        if self.inside is None or not torch.equal(self.inside, sentences):
-            self.inside = sentences
-            self.narrowed, self.shared = self.step.narrow(sentences, self.rolled_in.states[0].shared)
-        tensors = self._tensors(place, layout)
-        inputs = torch.nn.functional.embedding(tokens[layout.fill], self.step.embedding)
-        features, self.state = self.narrowed.advance(inputs, State(tensors, place, self.shared))
-        self.rows = layout.rows
-        return features[layout.rows]
+    def advance(self, joining: Tensor, tokens: Tensor, place: int) -> Tensor:
+        """Let tries join, and feed every member its token at place - 1; return their features (n, D).
 
-    def _tensors(self, place: int, layout: "_Layout") -> dict[str, Tensor]:
-        """The state's tensors, laid out: of those that were there already, and the roll-in's for those that joined."""
-        parts, rows, held = [], [self.rows], 0
-        if self.state is not None:
-            parts.append(self.state.tensors)
-            held = len(next(iter(self.state.tensors.values())))
-        if len(self.joined) > 0:
-            parts.append(self.rolled_in.states[place - 1].tensors)
-            rows.append(held + self.sentence[self.joined])
-        source = torch.cat(rows)[self.order][layout.fill]
-        if len(parts) == 1:
-            return {name: tensor.index_select(0, source) for name, tensor in parts[0].items()}
-        return {name: torch.cat([part[name] for part in parts]).index_select(0, source) for name in parts[0]}
+        Those that join are run apart from the others: their sentence has one state for all of them yet.
+        """
+        done = []
+        if len(self.members) > 0:
+            self.members, order = self.members.sort()  # a sentence's tries side by side
+            layout = _lay_out(self.sentence[self.members])
+            rows = self.rows[order][layout.fill]
+            state = {name: tensor.index_select(0, rows) for name, tensor in self.tensors.items()}
+            done.append(self._run("staying", self.members, layout, state, tokens, place))
+        if len(joining) > 0:
+            layout = _lay_out(self.sentence[joining])
+            rows = layout.sentences
+            if not self.step_for("joining", layout).step.one_state_a_sentence:
+                rows = self.sentence[joining][layout.fill]
+            begin = self.rolled_in.states[place - 1].tensors
+            state = {name: tensor.index_select(0, rows) for name, tensor in begin.items()}
+            done.append(self._run("joining", joining, layout, state, tokens, place))
+        self.members = _joined([part.members for part in done])
+        sizes = [0, *(part.size for part in done)]
+        self.rows = _joined([part.rows + before for part, before in zip(done, sizes, strict=False)])
+        self.tensors = {name: _joined([part.tensors[name] for part in done]) for name in done[0].tensors}
+        return _joined([part.features for part in done])
+
+    def step_for(self, who: str, layout: "_Layout") -> "_Narrowed":
+        """The decoder for these sentences; the last one, if it was for the same."""
+        found = self.narrowed.get(who)
+        if found is None or not torch.equal(found.sentences, layout.sentences):
+            step, shared = self.step.narrow(layout.sentences, self.rolled_in.states[0].shared)
+            found = self.narrowed[who] = _Narrowed(layout.sentences, step, shared)
+        return found
+
+    def _run(self, who, members, layout, tensors, tokens, place) -> "_Advanced":
+        decoder = self.step_for(who, layout)
+        inputs = torch.nn.functional.embedding(tokens[members, place - 1][layout.fill], decoder.step.embedding)
+        features, state = decoder.step.advance(inputs, State(tensors, place, decoder.shared))
+        return _Advanced(members, layout.rows, features[layout.rows], state.tensors, len(features))
+
+
+class _Narrowed(NamedTuple):
+    sentences: Tensor
+    step: Step
+    shared: Any
+
+
+class _Advanced(NamedTuple):
+    members: Tensor  # (n,) tries
+    rows: Tensor  # (n,) their rows in `tensors`
+    features: Tensor  # (n, D)
+    tensors: dict[str, Tensor]
+    size: int  # rows of `tensors`
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 class _Layout(NamedTuple):
     """n tries of B sentences as a state's rows: each sentence has K of them, and the surplus repeats its first try."""
 
+    sentences: Tensor  # (B,)
     rows: Tensor  # (n,) the row of each try
     fill: Tensor  # (B * K,) the try of each row
 
 
-def _lay_out(sentence: Tensor) -> tuple[Tensor, _Layout]:
-    """From the sentence of each of n tries, ascending, to the sentences that there are and a layout."""
+def _lay_out(sentence: Tensor) -> _Layout:
+    """From the sentence of each of n tries, ascending, to a layout of the sentences that there are."""
     sentences, number, counts = torch.unique_consecutive(sentence, return_inverse=True, return_counts=True)
     width, starts = int(counts.max()), counts.cumsum(0) - counts
     tries = torch.arange(len(sentence), device=sentence.device)
     rows = number * width + tries - starts[number]
     fill = starts.repeat_interleave(width)
     fill[rows] = tries
-    return sentences, _Layout(rows, fill)
+    return _Layout(sentences, rows, fill)
 
 
 def _repeats_roll_in(rolled_in: RollIn, tries: Tries) -> Tensor:
