@@ -10,12 +10,12 @@ DATA_FLAGS=("$NOISE/bin" --task search_translation --source-lang noisy --target-
     --batch-size 64)
 MODEL_FLAGS=(--arch spelling_leblond2018)
 OPTIMIZER_FLAGS=(--optimizer adam --lr "${LR:-2e-3}" --clip-norm 1.0 --lr-scheduler polynomial_decay
-    --total-num-update "${UPDATES:-16000}" --max-epoch "$EPOCHS")
+    --total-num-update "${UPDATES:-$((803 * EPOCHS))}" --max-epoch "$EPOCHS")
 
 case $METHOD in
     mle) OBJECTIVE=(--criterion cross_entropy) SELECTION_FLAGS=() ;;
     searnn-*)
-        searnn "$METHOD" --searnn-roll-in "${ROLL_IN:-learned}" --searnn-cost edit
+        searnn "$METHOD" --searnn-roll-in "${ROLL_IN:-learned}" --searnn-cost edit --searnn-cells "$CELLS"
         SELECTION_FLAGS=(--best-checkpoint-metric greedy_cost)
         ;;
     *) fail "unknown METHOD $METHOD; known are: ${METHODS[*]}" ;;

@@ -18,6 +18,7 @@ from fairseq.models import (
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
+from seqsearch_fairseq.data.embeddings import load_embeddings
 from seqsearch_fairseq.models.gru_step import Gates, GRUStep
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -33,6 +34,14 @@ class TaggerConfig(FairseqDataclass):
     decoder_embed_dim: int = field(default=32, metadata={"help": "size of the label embeddings"})
     decoder_hidden_size: int = field(default=128, metadata={"help": "hidden units of the decoder"})
     decoder_layers: int = field(default=1, metadata={"help": "layers of the decoder"})
+    encoder_embed_path: str = field(
+        default="",
+        metadata={
+            "help": "text file of word embeddings (word2vec, GloVe, SENNA): a word and its numbers a line, after an "
+            "optional first line with two numbers, how many words and how many dimensions"
+        },
+    )
+    encoder_freeze_embed: bool = field(default=False, metadata={"help": "do not train the word embeddings"})
     dropout: float = field(default=0.1, metadata={"help": "dropout on embeddings and on the outputs of both networks"})
 
 
@@ -47,6 +56,9 @@ class TaggerEncoder(FairseqEncoder):
     def __init__(self, cfg: TaggerConfig, dictionary):
         super().__init__(dictionary)
         self.embed_tokens = embedding_table(len(dictionary), cfg.encoder_embed_dim, dictionary.pad())
+        if cfg.encoder_embed_path:
+            load_embeddings(self.embed_tokens, dictionary, cfg.encoder_embed_path)
+        self.embed_tokens.weight.requires_grad = not cfg.encoder_freeze_embed
         self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
         self.rnn = CELLS[str(cfg.cell)](
             cfg.encoder_embed_dim,

@@ -120,6 +120,21 @@ def test_dropout_is_off_in_roll_outs_and_on_again_after_them(loaded):
     assert all(module.training for module in model.model.modules())
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_with_dropout_a_roll_out_does_not_repeat_the_roll_in(loaded, monkeypatch, training):
+    model, asked = loaded("lstm"), []
+    model.model.train(training)
+    plain = rollouts.finish
+
+    def finish(*args, own_continuation):
+        asked.append(own_continuation)
+        return plain(*args, own_continuation=own_continuation)
+
+    monkeypatch.setattr("seqsearch_fairseq.algorithms.searnn.algorithm.finish", finish)
+    make_criterion("searnn", model.task)(model.model, model.batch())
+    assert asked == [not training]
+
+
 @pytest.mark.parametrize("arch", ARCHS)
 def test_with_everything_sampled_nothing_changes(loaded, arch):
     """As many tokens and cells as there are: the same as all, whichever sampler."""

@@ -108,10 +108,10 @@ def searnn(
     scores = step.scores(rolled_in.features[places.sentence, places.position])  # (C, V)
     choice = Choice(scores.detach(), space.candidates, gold[places.sentence], places.position, space.eos, frequencies)
     tokens = sample_tokens(settings.mixture, choice)
-    begin = time.perf_counter()
+    begin, repeats_itself = time.perf_counter(), not step.has_noise  # with dropout no roll-out repeats the roll-in
     with torch.no_grad(), step.noise_free():
         costs, rolled_out, decoder_steps = _costs(
-            step, rolled_in, places, tokens, gold, space, cost, reference, settings
+            step, rolled_in, places, tokens, gold, space, cost, reference, settings, repeats_itself
         )
     seconds = time.perf_counter() - begin
     cells = Cells(scores.gather(1, tokens.tokens), costs, tokens.tried, _log_normaliser(scores, tokens, settings))
@@ -148,6 +148,7 @@ def _costs(
     cost: SequenceCost,
     reference: ReferencePolicy,
     settings: Settings,
+    repeats_itself: bool,
 ) -> tuple[Tensor, int, int]:
     """The cost of each try (C, A), 0 where there is none; how many were rolled out, and the decoder's steps."""
     steps = ROLL_OUTS[settings.roll_out](len(gold), settings.reference_probability, settings.focus).to(gold.device)
@@ -157,7 +158,7 @@ def _costs(
     for chunk in torch.arange(len(cell), device=gold.device).split(settings.roll_out_batch):
         at = cell[chunk], column[chunk]
         tries = Tries(places.sentence[at[0]], places.position[at[0]], tokens.tokens[at])
-        done = finish(step, rolled_in, tries, steps, space, own_continuation=not step.has_noise)
+        done = finish(step, rolled_in, tries, steps, space, own_continuation=repeats_itself)
         paid = costs.new_empty(len(chunk))
         for rows, price in ((done.complete, cost), (~done.complete, reference)):
             if bool(rows.any()):

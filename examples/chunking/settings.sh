@@ -1,0 +1,18 @@
+# Sizes and folders of this example. SMOKE=1 makes everything tiny.
+. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+if [ "$SMOKE" = 1 ]; then
+    WORK=${WORK:-$HERE/work-smoke}
+    PREPARE_FLAGS=(--limit 100)
+    EPOCHS=1
+else
+    WORK=${WORK:-$HERE/work}
+    PREPARE_FLAGS=()
+    EPOCHS=${EPOCHS:-4}
+fi
+CELLS=${CELLS:-5}  # drawn of a sentence's 24 or so; 0 is all of them, at five times the time
+export KL_SCALE=${KL_SCALE:-10} LLCAS_SCALE=${LLCAS_SCALE:-1}  # a wrong label costs 1
+
+# Rows of the table. All train from scratch for as many epochs; mle is cross entropy.
+METHODS=(mle "${SEARNN[@]}")
