@@ -82,7 +82,7 @@ class FairseqStep:
             raise ValueError(f"`scores` must be one of {', '.join(LOCAL_SCORES)}, got {scores}")
         self.local_scores = LOCAL_SCORES[scores]
         self._rows = encoder_out
-        self._weights: tuple | None = None  # what `_gates` returns, once it was asked for
+        self._faster = None  # what `_faster_step` returns, once it was asked for
         device = self.embedding.device.type
         self._autocast = {  # as where the step was made: a search turns it off for itself (`whole_precision`)
             "device_type": device,
@@ -93,6 +93,9 @@ class FairseqStep:
     @property
     def embedding(self) -> Tensor:
         return self.decoder.embed_tokens.weight
+
+    def inputs_of(self, tokens: Tensor) -> Tensor:
+        return F.embedding(tokens, self.embedding)
 
     def start(self, beam_size: int) -> State:
         device = self.embedding.device
@@ -111,22 +114,22 @@ class FairseqStep:
                 f"{type(self.decoder).__name__} attends to words and outputs at once (--cross-self-attention), so "
                 "roll-outs cannot share a sentence's encoder output; train it without"
             )
+        faster = self._faster_step()
+        if faster is not None:
+            return faster.narrow(sentences, {})
         encoder_out = self.model.encoder.reorder_encoder_out(self.encoder_out, sentences)
-        gates = self._gates()
-        if gates is not None:
-            return self.decoder.gru_step(gates, encoder_out, self.scores), {}
         step = copy.copy(self)
         step.encoder_out = step._rows = encoder_out
         step.batch_size = len(sentences)
         return step, {key: t if t is None else t.index_select(0, sentences) for key, t in shared.items()}
 
-    def _gates(self):
-        """The weights of a decoder that can step faster without gradient and dropout; None of any other."""
-        if torch.is_grad_enabled() or self.has_noise or self._autocast["enabled"] or not hasattr(self.decoder, "gates"):
+    def _faster_step(self):
+        """The same step, of a decoder that can do it faster without gradient and dropout; None of any other."""
+        if torch.is_grad_enabled() or self.has_noise or self._autocast["enabled"]:
             return None
-        if self._weights is None:
-            self._weights = (self.decoder.gates(),)
-        return self._weights[0]
+        if self._faster is None and hasattr(self.decoder, "gru_step"):
+            self._faster = self.decoder.gru_step(self.encoder_out, self.scores)
+        return self._faster
 
     @property
     def has_noise(self) -> bool:

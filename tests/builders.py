@@ -24,6 +24,9 @@ class NoiseFreeStep:
     def noise_free(self):
         return nullcontext()
 
+    def inputs_of(self, tokens: Tensor) -> Tensor:
+        return self.embedding[tokens]
+
     def __call__(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         features, state = self.advance(inputs, state)
         return self.scores(features), state

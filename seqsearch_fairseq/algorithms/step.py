@@ -41,6 +41,9 @@ class Step(Protocol):
     def embedding(self) -> Tensor:
         """(V, E): a soft token is `weights @ embedding`."""
 
+    def inputs_of(self, tokens: Tensor) -> Tensor:
+        """What `advance` reads for tokens (N,): their embeddings, or whatever else this step looks them up in."""
+
     def start(self, beam_size: int) -> State:
         """The state before the first step, N = B * beam_size rows."""
 

@@ -21,7 +21,7 @@ from fairseq.models import (
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
-from seqsearch_fairseq.models.gru_step import Gates, GRUStep, fast_tanh_of_half_
+from seqsearch_fairseq.models.gru_step import Attention, Gates, GRUStep
 from seqsearch_fairseq.models.tagger import MAX_POSITIONS, embedding_table, named_sizes
 
 
@@ -121,26 +121,12 @@ class AttentionGRUDecoder(FairseqIncrementalDecoder):
         scores = torch.bmm(queries, keys.transpose(1, 2)).masked_fill(padding.unsqueeze(1), float("-inf"))
         return torch.bmm(torch.softmax(scores, dim=2), values).view_as(outputs)
 
-    def gates(self) -> Gates:
-        """For `gru_step`."""
-        return Gates(self.rnn, self.embed_tokens.weight)
-
-    def gru_step(self, gates: Gates, encoder_out, scores) -> GRUStep:
-        """A step without gradient and dropout, for the sentences of `encoder_out`."""
-        weight, bias = 2 * self.hidden.weight.t(), 2 * self.hidden.bias
+    def gru_step(self, encoder_out, scores) -> GRUStep:
+        """A faster step without gradient and dropout."""
         keys, values, padding = (encoder_out[name][0] for name in ("keys", "values", "padding"))
-        queried, found, hidden = keys.transpose(1, 2), 2 * values, padding.unsqueeze(1)
-        holes = bool(padding.any())
-
-        def to_features(states: Tensor) -> Tensor:
-            scores = torch.bmm(states, queried)  # (B, K, S)
-            if holes:
-                scores = scores.masked_fill(hidden, float("-inf"))
-            mean = torch.bmm(torch.softmax(scores, dim=2), found)
-            doubled = torch.addmm(bias, states.flatten(0, 1), weight).view_as(states).add_(mean)
-            return fast_tanh_of_half_(doubled)
-
-        return GRUStep(gates, self.dictionary.eos(), None, to_features, scores, len(keys))
+        attention = Attention(2 * self.hidden.weight.t(), 2 * self.hidden.bias, keys, 2 * values, padding)
+        gates = Gates(self.rnn, self.embed_tokens.weight)
+        return GRUStep(gates, self.dictionary.eos(), len(keys), scores, attention=attention)
 
     def reorder_incremental_state(self, incremental_state, new_order):
         cached = self.get_incremental_state(incremental_state, "cached_state")

@@ -128,16 +128,12 @@ class TaggerDecoder(FairseqIncrementalDecoder):
             self._save(incremental_state, state)
         return self.dropout(outputs), None
 
-    def gates(self) -> Gates | None:
-        """For `gru_step`; None where the recurrent network is of another kind."""
+    def gru_step(self, encoder_out, scores) -> GRUStep | None:
+        """A faster step without gradient and dropout; None where the recurrent network is of another kind."""
         if not isinstance(self.rnn, nn.GRU) or self.rnn.num_layers > 1:
             return None
-        return Gates(self.rnn, self.embed_tokens.weight)
-
-    def gru_step(self, gates: Gates, encoder_out, scores) -> GRUStep:
-        """A step without gradient and dropout, for the sentences of `encoder_out`."""
-        memory = encoder_out["encoder_out"][0] @ gates.of_memory
-        return GRUStep(gates, self.dictionary.eos(), memory, lambda states: states, scores, len(memory))
+        gates, memory = Gates(self.rnn, self.embed_tokens.weight), encoder_out["encoder_out"][0]
+        return GRUStep(gates, self.dictionary.eos(), len(memory), scores, memory=memory @ gates.of_memory)
 
     def reorder_incremental_state(self, incremental_state, new_order):
         state = self._load(incremental_state)

@@ -349,7 +349,7 @@ def test_some_of_the_sentences_with_many_rows_each(build, wide_attention):
         narrowed, shared = step.narrow(sentences, state.shared)
         order = sentences.repeat_interleave(width)
         state = state.reorder(order)._replace(shared=shared)
-        features, state = narrowed.advance(torch.nn.functional.embedding(tokens[:, 0], narrowed.embedding), state)
+        features, state = narrowed.advance(narrowed.inputs_of(tokens[:, 0]), state)
         found = narrowed.scores(features)
         targets = torch.cat([prefixes[order], tokens, tokens], dim=1)
         expected = full_scores(model, model.encoder.reorder_encoder_out(encoder_out, order), targets)[:, 3]

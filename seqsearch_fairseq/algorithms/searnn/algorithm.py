@@ -32,6 +32,7 @@ from seqsearch_fairseq.algorithms.searnn.subsampling import (
 from seqsearch_fairseq.algorithms.sequence_costs import SequenceCost
 from seqsearch_fairseq.algorithms.step import Step
 
+ENOUGH = 1024  # tries that fill the decoder's matrix products
 UNBOUNDED = torch.iinfo(torch.int32).max  # steps of a roll-out that only ends by itself
 
 # How many steps of the roll-in output the gold token: from (B, L) and the reference's probability to (B, L) bool.
@@ -155,7 +156,7 @@ def _costs(
     cell, column = tokens.tried.nonzero(as_tuple=True)
     costs = torch.zeros(tokens.tried.shape, dtype=torch.float64, device=gold.device)
     rolled_out = decoder_steps = 0
-    for chunk in torch.arange(len(cell), device=gold.device).split(settings.roll_out_batch):
+    for chunk in _chunks(places.position[cell], settings.roll_out_batch):
         at = cell[chunk], column[chunk]
         tries = Tries(places.sentence[at[0]], places.position[at[0]], tokens.tokens[at])
         done = finish(step, rolled_in, tries, steps, space, own_continuation=repeats_itself)
@@ -166,3 +167,25 @@ def _costs(
         costs[at] = paid
         rolled_out, decoder_steps = rolled_out + done.rolled_out, decoder_steps + done.decoder_steps
     return costs, rolled_out, decoder_steps
+
+
+def _chunks(position: Tensor, most: int) -> list[Tensor]:
+    """Split tries, given their positions, into lists of at most `most`, each in order.
+
+    Tries of one position stay together in the decoder as long as their sentences do, which saves putting them in order
+    at each step; so a list ends with a position, once it is long enough.
+    """
+    counts = torch.bincount(position).tolist()
+    sizes, size = [], 0
+    for count in counts:
+        if size > 0 and size + count > max(most, 1):
+            sizes.append(size)
+            size = 0
+        size += count
+        if size >= min(ENOUGH, most):
+            sizes.append(size)
+            size = 0
+    sizes.append(size)
+    by_position = position.argsort(stable=True)
+    parts = (part.sort().values for part in by_position.split([n for n in sizes if n > 0]))
+    return [chunk for part in parts for chunk in part.split(most)]

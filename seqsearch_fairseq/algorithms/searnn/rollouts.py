@@ -86,7 +86,7 @@ def roll_in(step: Step, gold: Tensor, uses_gold: Tensor, space: Space) -> RollIn
             going = going & chosen.ne(space.eos)
         if not bool(going.any()):
             break
-        inputs = torch.nn.functional.embedding(torch.where(chosen == FILL, step.bos, chosen), step.embedding)
+        inputs = step.inputs_of(torch.where(chosen == FILL, step.bos, chosen))
     rolled = torch.stack(tokens, dim=1)
     known = torch.stack(greedy, dim=1) if all_learned else None
     return RollIn(rolled, rolled.ne(FILL).sum(dim=1), torch.stack(features, dim=1), known, states)
@@ -158,10 +158,12 @@ class _Group:
         self.step, self.rolled_in, self.sentence = step, rolled_in, sentence
         self.members = self.rows = sentence.new_zeros(0)  # tries, and their rows in the state
         self.tensors: dict[str, Tensor] = {}  # of the state
+        self.layout: _Layout | None = None  # of the members in the state, where that is known
         self.narrowed: dict[str, _Narrowed] = {}
 
     def keep(self, chosen: Tensor) -> None:
-        self.members, self.rows = self.members[chosen], self.rows[chosen]
+        if not bool(chosen.all()):
+            self.members, self.rows, self.layout = self.members[chosen], self.rows[chosen], None
 
     def advance(self, joining: Tensor, tokens: Tensor, place: int) -> Tensor:
         """Let tries join, and feed every member its token at place - 1; return their features (n, D).
@@ -170,19 +172,22 @@ class _Group:
         """
         done = []
         if len(self.members) > 0:
-            self.members, order = self.members.sort()  # a sentence's tries side by side
-            layout = _lay_out(self.sentence[self.members])
-            rows = self.rows[order][layout.fill]
-            state = {name: tensor.index_select(0, rows) for name, tensor in self.tensors.items()}
-            done.append(self._run("staying", self.members, layout, state, tokens, place))
+            tensors, layout = self.tensors, self.layout
+            if layout is None:  # somebody has come or gone
+                self.members, order = self.members.sort()  # a sentence's tries side by side
+                layout = _lay_out(self.sentence[self.members])
+                rows = self.rows[order][layout.fill]
+                tensors = {name: tensor.index_select(0, rows) for name, tensor in tensors.items()}
+            done.append(self._run("staying", self.members, layout, tensors, tokens, place))
         if len(joining) > 0:
             layout = _lay_out(self.sentence[joining])
             rows = layout.sentences
             if not self.step_for("joining", layout).step.one_state_a_sentence:
                 rows = self.sentence[joining][layout.fill]
             begin = self.rolled_in.states[place - 1].tensors
-            state = {name: tensor.index_select(0, rows) for name, tensor in begin.items()}
-            done.append(self._run("joining", joining, layout, state, tokens, place))
+            tensors = {name: tensor.index_select(0, rows) for name, tensor in begin.items()}
+            done.append(self._run("joining", joining, layout, tensors, tokens, place))
+        self.layout = layout if len(done) == 1 else None
         self.members = _joined([part.members for part in done])
         sizes = [0, *(part.size for part in done)]
         self.rows = _joined([part.rows + before for part, before in zip(done, sizes, strict=False)])
@@ -199,9 +204,12 @@ class _Group:
 
     def _run(self, who, members, layout, tensors, tokens, place) -> "_Advanced":
         decoder = self.step_for(who, layout)
-        inputs = torch.nn.functional.embedding(tokens[members, place - 1][layout.fill], decoder.step.embedding)
+        inputs = decoder.step.inputs_of(tokens[members, place - 1][layout.fill])
         features, state = decoder.step.advance(inputs, State(tensors, place, decoder.shared))
-        return _Advanced(members, layout.rows, features[layout.rows], state.tensors, len(features))
+        count = len(features)
+        if count > len(members):
+            features = features[layout.rows]
+        return _Advanced(members, layout.rows, features, state.tensors, count)
 
 
 class _Narrowed(NamedTuple):
