@@ -9,7 +9,7 @@ if [ "$SMOKE" = 1 ]; then
 else
     WORK=${WORK:-$HERE/work}
     PREPARE_FLAGS=()
-    EPOCHS=${EPOCHS:-4}
+    EPOCHS=${EPOCHS:-2}
 fi
 CELLS=${CELLS:-5}  # drawn of a sentence's 24 or so; 0 is all of them, at five times the time
 export KL_SCALE=${KL_SCALE:-10} LLCAS_SCALE=${LLCAS_SCALE:-1}  # a wrong label costs 1
