@@ -12,6 +12,7 @@ FLAGS = [
 CRITERIONS = {
     "soft_beam_direct": [],
     "differentiable_scheduled_sampling": ["--dss-decay", "always"],  # and soft argmax: nothing is drawn
+    "searnn": ["--searnn-roll-out", "learned", "--searnn-loss", "kl"],
 }
 
 

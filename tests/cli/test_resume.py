@@ -32,6 +32,12 @@ CRITERIONS = {
         *("--dss-feedback", "soft-sample", "--dss-decay", 1.5),
         *("--dss-alpha", 0.5, "--dss-alpha-growth", 3),
     ],
+    "searnn": ["--searnn-sampling", "policy=2", "--searnn-cells", 2, "--searnn-roll-in", "mixed"],
+}
+LOGGED = {
+    "soft_beam_direct": ["train_nll_loss", "train_alpha"],
+    "differentiable_scheduled_sampling": ["train_nll_loss", "train_alpha", "train_gold_probability"],
+    "searnn": ["train_best_cost", "train_roll_outs", "train_decoder_steps"],
 }
 
 
@@ -54,8 +60,7 @@ def test_a_killed_run_resumes_to_the_same_model(trained, tmp_path, arch, criteri
     resumed = commands.run("train", *command("killed"))
 
     assert "(epoch 2 @ 8 updates)" in resumed.text  # there are 6 updates in an epoch: the middle of the second
-    names = ["train_loss", "train_objective", "train_nll_loss", "train_alpha"]
-    names += ["train_gold_probability"] if "scheduled" in criterion else []
+    names = ["train_loss", "train_objective", *LOGGED[criterion]]
     for name in names:
         assert [log[name] for log in resumed.logged("train")] == [log[name] for log in whole.logged("train")[1:]]
     expected, found = (

@@ -73,9 +73,9 @@ def test_a_share_that_leaves_nothing_to_train_on_is_refused(refused):
 # ------------------------------------------------------------------------------------------------------ benchmark.py
 
 
-@pytest.mark.parametrize("work", ["dss", "soft-beam"])
-def test_the_benchmark_prints_one_object_a_row(work):
-    out = succeeded("benchmark.py", work, "--size", "tagger", "--runs", 1, "--json", "--cpu")
+@pytest.mark.parametrize("work,size", [("dss", "tagger"), ("soft-beam", "tagger"), ("searnn", "ocr")])
+def test_the_benchmark_prints_one_object_a_row(work, size):
+    out = succeeded("benchmark.py", work, "--size", size, "--runs", 1, "--json", "--cpu")
     rows = [json.loads(line) for line in out.splitlines()]
     assert rows and all(row.keys() == ROW and row["work"] == work and row["runs"] == 1 for row in rows)
     assert all(row["time_ratio"] > 0 and row["bytes_ratio"] > 0 for row in rows)

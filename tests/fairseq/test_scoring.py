@@ -1,4 +1,4 @@
-"""The scorers tag_accuracy and chunk_f1."""
+"""The scorers tag_accuracy, chunk_f1 and edit_distance."""
 
 import pytest
 from fairseq.scoring import build_scorer
@@ -34,6 +34,13 @@ def test_accuracy_counts_words_over_all_sentences():
     scorer = scored("tag_accuracy", ("O O B", "O B B"), ("B", "B"))
     assert scorer.score() == 75.0
     assert scorer.result_string() == "tag accuracy: 75.00 % (3 of 4 labels)"
+
+
+def test_edit_distance_counts_tokens_over_all_sentences():
+    scorer = scored("edit_distance", ("a b c d", "a x c d e"), ("a", "a"))
+    assert scorer.score() == 40.0
+    assert scorer.result_string() == "edit distance: 40.00 % (2 edits of 5 tokens)"
+    assert scored("edit_distance").score() == 0.0
 
 
 def test_chunk_f1_counts_whole_chunks_over_all_sentences():

@@ -1,0 +1,169 @@
+"""Preparation of spelling and of OCR letters, and the embeddings that go with the latter."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from commands import ENVIRONMENT
+from fairseq.data import Dictionary
+from torch import nn
+
+from seqsearch_fairseq.data.columns import FormatError
+from seqsearch_fairseq.data.embeddings import load_embeddings
+from seqsearch_fairseq.data.letters import pixels_of, read_letters, token_of
+from seqsearch_fairseq.data.spelling import ALPHABET, corrupt, pieces, read_lines
+from seqsearch_fairseq.errors import UsageError
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def run(name: str, *arguments) -> subprocess.CompletedProcess:
+    argv = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
+    return subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+
+
+# -------------------------------------------------------------------------------------------------------- spelling
+
+
+def test_there_are_43_characters():
+    assert len(set(ALPHABET)) == len(ALPHABET) == 43 and " " not in ALPHABET
+
+
+def test_pieces_of_a_line():
+    assert pieces("The  cat, \u00e9t\u00e9 (sat)!", 5, 10) == ["the_c", "at,_t", "_sat!"]
+    assert pieces("The cat sat", 5, 1) == ["the_c"]
+    assert pieces("I am", 10, 3) == ["i_am"] and pieces("\u00e9 ()", 10, 3) == []
+
+
+def test_corruption_replaces_by_any_character():
+    draws = torch.Generator().manual_seed(1)
+    assert corrupt("abc", 0.0, draws) == "abc"
+    noisy = corrupt("a" * 43_000, 0.5, draws)
+    replaced = sum(c != "a" for c in noisy) / len(noisy)
+    assert abs(replaced - 0.5 * 42 / 43) < 0.02 and set(noisy) == set(ALPHABET)
+
+
+def test_prepare_spelling(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("".join(f"line {i} of a text\n" for i in range(40)))
+    done = run("prepare_spelling.py", text, tmp_path / "out", "--length", 4, "--pieces", 2, "--valid-every", 10)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["train: 64 pieces", "valid: 8 pieces", "test: 8 pieces"]
+    clean, noisy = ((tmp_path / "out" / f"train.{side}").read_text().splitlines() for side in ("clean", "noisy"))
+    assert clean[:2] == ["l i n e", "_ 2 _ o"]
+    assert all(len(a.split()) == len(b.split()) for a, b in zip(clean, noisy, strict=True))
+    again = run("prepare_spelling.py", text, tmp_path / "again", "--length", 4, "--pieces", 2, "--valid-every", 10)
+    assert again.returncode == 0 and (tmp_path / "again" / "train.noisy").read_text().splitlines() == noisy
+
+
+@pytest.mark.parametrize(
+    "content,message",
+    [(b"text\n\xff\n" * 30, "line 2: not UTF-8"), (b"", "too few lines with letters for the train split")],
+)
+def test_spelling_refuses_a_text_and_leaves_nothing_behind(tmp_path, content, message):
+    (tmp_path / "text").write_bytes(content)
+    done = run("prepare_spelling.py", tmp_path / "text", tmp_path / "out")
+    assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_lines_that_are_not_utf8_are_named():
+    with pytest.raises(FormatError, match="file, line 2: not UTF-8"):
+        list(read_lines([b"a\n", b"\xff\n"], "file"))
+
+
+# --------------------------------------------------------------------------------------------------------- letters
+
+
+def letter_line(number: int, letter: str, next_id: int, position: int, fold: int, pixels: str) -> str:
+    return "\t".join([str(number), letter, str(next_id), "1", str(position), str(fold), *pixels]) + "\t\n"
+
+
+def letter_file(words: int) -> str:
+    lines = []
+    for w in range(words):
+        for p, letter in enumerate("cat"):
+            pixels = f"{(w * 3 + p) * 7919 + 1:0128b}"
+            lines.append(letter_line(len(lines) + 1, letter, -1 if p == 2 else len(lines) + 2, p + 1, w % 3, pixels))
+    return "".join(lines)
+
+
+def test_a_glyphs_token_holds_its_pixels():
+    pixels = "01" * 60 + "00001111"
+    assert len(token_of(pixels)) == 32
+    assert "".join(map(str, pixels_of(token_of(pixels)))) == pixels
+
+
+def test_prepare_letters(tmp_path):
+    (tmp_path / "letter.data").write_text(letter_file(30))
+    done = run("prepare_letters.py", tmp_path / "letter.data", tmp_path / "out", "--fold", 1, "--valid-every", 5)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "train: 16 words, valid: 4 words, test: 10 words; 90 distinct glyphs\n"
+    assert set((tmp_path / "out/test.letters").read_text().splitlines()) == {"c a t"}
+    known = {line.split()[0] for line in (tmp_path / "out/dict.glyphs.txt").read_text().splitlines()}
+    for split in ("train", "valid", "test"):
+        assert set((tmp_path / f"out/{split}.glyphs").read_text().split()) <= known
+    header, first = (tmp_path / "out/glyphs.vec").read_text().splitlines()[:2]
+    assert header == "90 128" and [int(bit) for bit in first.split()[1:]] == pixels_of(first.split()[0])
+
+
+@pytest.mark.parametrize(
+    "line,message",
+    [
+        (letter_line(1, "a", -1, 1, 0, "0" * 127), "line 1: must have 128 pixels after 6 columns, got 127"),
+        (letter_line(1, "a", -1, 1, 0, "2" * 128), "line 1: pixels must be 0 or 1"),
+        (letter_line(1, "ab", -1, 1, 0, "0" * 128), "line 1: the letter must be one of a-z, got 'ab'"),
+        (letter_line(1, "a", -1, 1, 11, "0" * 128), "line 1: the fold must be a number from 0 to 9, got '11'"),
+        (letter_line(1, "a", 2, 1, 0, "0" * 128), "line 1: the file ends within a word of 1 letters"),
+    ],
+)
+def test_letters_that_break_the_format_are_refused(line, message):
+    with pytest.raises(FormatError, match=message):
+        list(read_letters([line.encode()], "file"))
+
+
+def test_letters_without_a_test_fold_are_refused(tmp_path):
+    (tmp_path / "letter.data").write_text(letter_file(30))
+    done = run("prepare_letters.py", tmp_path / "letter.data", tmp_path / "out", "--fold", 7)
+    assert done.returncode == 1 and "holds no word for the test split" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.data"]
+
+
+# ------------------------------------------------------------------------------------------------------ embeddings
+
+
+@pytest.fixture
+def dictionary() -> Dictionary:
+    built = Dictionary()
+    for word in ("one", "two", "three"):
+        built.add_symbol(word)
+    return built
+
+
+@pytest.mark.parametrize("header", ["", "2 3\n"])
+def test_embeddings_of_known_words_are_copied(tmp_path, dictionary, header):
+    (tmp_path / "vec").write_text(header + "two 1 2 3.5\nfour 9 9 9\none -1 0 1e-1\n")
+    table = nn.Embedding(len(dictionary), 3)
+    before = table.weight.detach().clone()
+    assert load_embeddings(table, dictionary, str(tmp_path / "vec")) == 2
+    assert table.weight[dictionary.index("two")].tolist() == [1.0, 2.0, 3.5]
+    assert bool((table.weight[dictionary.index("three")] == before[dictionary.index("three")]).all())
+
+
+@pytest.mark.parametrize(
+    "content,message",
+    [
+        (b"two 1 2\n", "line 1 has 2 dimensions, --encoder-embed-dim is 3"),
+        (b"two 1 2 x\n", "line 1: could not convert"),
+        (b"\xff 1 2 3\n", "line 1 is not UTF-8"),
+        (b"four 1 2 3\n", "has no word of the dictionary's 7"),
+    ],
+)
+def test_bad_embeddings_are_refused(tmp_path, dictionary, content, message):
+    (tmp_path / "vec").write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        load_embeddings(nn.Embedding(len(dictionary), 3), dictionary, str(tmp_path / "vec"))
+    with pytest.raises(UsageError, match="does not exist"):
+        load_embeddings(nn.Embedding(len(dictionary), 3), dictionary, str(tmp_path / "nowhere"))
