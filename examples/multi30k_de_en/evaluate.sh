@@ -17,6 +17,7 @@ esac
 CHECKPOINT=checkpoint_best.pt
 case $METHOD in
     dss-*) CHECKPOINT=checkpoint_last.pt ;;  # the best by validation loss would be that of the epoch with gold inputs
+    searnn-*) CHECKPOINT=checkpoint_last.pt ;;  # less than an epoch: there is one
 esac
 
 for decoder in greedy beam soft-beam; do

@@ -7,16 +7,17 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 if [ "$SMOKE" = 1 ]; then
     WORK=${WORK:-$HERE/work-smoke}
     PREPARE_FLAGS=(--vocab-size 300 --limit 150)
-    EPOCHS=2 SEARCH_EPOCHS=1 DSS_EPOCHS=2
+    EPOCHS=2 SEARCH_EPOCHS=1 DSS_EPOCHS=2 SEARNN_UPDATES=2
 else
     WORK=${WORK:-$HERE/work}
     PREPARE_FLAGS=(--vocab-size 4000)
-    EPOCHS=${EPOCHS:-14} SEARCH_EPOCHS=${SEARCH_EPOCHS:-1} DSS_EPOCHS=${DSS_EPOCHS:-2}
+    EPOCHS=${EPOCHS:-14} SEARCH_EPOCHS=${SEARCH_EPOCHS:-1} DSS_EPOCHS=${DSS_EPOCHS:-2} SEARNN_UPDATES=${SEARNN_UPDATES:-300}
 fi
 
 # Rows of the table. The control is cross entropy continued for the same number of updates at the same learning rate:
-# cross-entropy-continued of soft-beam-direct, and dss-none of the rows of scheduled sampling, which run for more epochs.
-METHODS=(cross-entropy cross-entropy-continued soft-beam-direct dss-none "${SCHEDULED_SAMPLING[@]}")
+# cross-entropy-continued of soft-beam-direct, dss-none of the rows of scheduled sampling, which run for more epochs, and
+# searnn-control of searnn-kl-mixed, which runs for less than one.
+METHODS=(cross-entropy cross-entropy-continued soft-beam-direct dss-none "${SCHEDULED_SAMPLING[@]}" searnn-control searnn-kl-mixed)
 
 case $ARCH in
     lstm) MODEL_FLAGS=(--arch iwslt_goyal2017 --share-all-embeddings --dropout 0.3) ;;

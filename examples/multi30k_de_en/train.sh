@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bash train.sh METHOD SEED. METHOD: cross-entropy, cross-entropy-continued, soft-beam-direct, or dss-..., as run.sh lists them
+# bash train.sh METHOD SEED. METHOD: cross-entropy, cross-entropy-continued, soft-beam-direct, dss-... or searnn-..., as run.sh lists them
 . "$(dirname "$0")/settings.sh"
 
 [ $# -eq 2 ] || fail "usage: bash train.sh METHOD SEED"
@@ -43,6 +43,18 @@ case $METHOD in
                 ;;
         esac
         train "$MODEL" "${FLAGS[@]}" "${OBJECTIVE[@]}" --max-epoch "$DSS_EPOCHS"
+        ;;
+    searnn-*)
+        # Five cells of a sentence and the two at its end; 15 + 5 tokens, the gold one and the end of sentence.
+        if [ "$METHOD" = searnn-control ]; then
+            OBJECTIVE=("${SMOOTHED[@]}")
+        else
+            KL_SCALE=${KL_SCALE:-200}
+            searnn "$METHOD" --searnn-roll-in learned --searnn-cells 5 --searnn-sampling top-k=15 --searnn-neighbors 5 \
+                --searnn-cost bleu --searnn-reference-policy best-suffix
+        fi
+        train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${CONTINUE_FLAGS[@]}" --max-tokens 500 \
+            --max-update "$SEARNN_UPDATES" "${OBJECTIVE[@]}"
         ;;
     *) fail "unknown METHOD $METHOD; known are: ${METHODS[*]}" ;;
 esac
