@@ -220,7 +220,7 @@ def searnn_variants(given: Problem) -> dict[str, Update]:
             named[f"{roll_out}, 5 tokens"] = partial(learned_to_search, given, few, "hamming", "copy")
         else:
             settings = Settings(
-                "learned", roll_out, cells=given.cells, mixture={"top-k": 15, "neighbors": 5}, scale=200.0
+                "learned", roll_out, cells=given.cells - 2, mixture={"top-k": 15, "neighbors": 5}, scale=200.0
             )
             named[roll_out] = partial(learned_to_search, given, settings, "bleu", "best-suffix")
     return named
