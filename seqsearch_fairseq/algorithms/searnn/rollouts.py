@@ -273,8 +273,8 @@ def best_token(step: Step, features: Tensor, candidates: Tensor) -> Tensor:
 def largest(scores: Tensor) -> Tensor:
     """The place of each row's maximum, the first where several tie: (R,) from (R, V).
 
-    On a CPU torch finds a maximum far faster than its place; so for a large V: the maxima of blocks, the first block that
-    holds the largest, and its place in there.
+    On a CPU torch finds a maximum far faster than its place; so for a large V: the maxima of blocks, the first block
+    that holds the largest, and its place in there.
     """
     rows, width = scores.shape
     whole = width // BLOCK * BLOCK
