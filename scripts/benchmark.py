@@ -53,7 +53,7 @@ class Problem(NamedTuple):
     source: Tensor  # (B, T) also the source's length, so that a tagger fits
     gold: Tensor  # (B, T)
     candidates: Tensor  # (V,) bool
-    cells: int | None = None  # how many cells of a sentence searnn tries; None is all
+    cells: int | None = None  # how many cells of a sentence searnn tries, the two at its end counted; None is all
 
     @property
     def lengths(self) -> Tensor:
@@ -107,12 +107,12 @@ def glyphs(device: str) -> Problem:
     return given
 
 
-def attention_gru(cells: int, device: str) -> Problem:
-    words, targets = dictionary(SOURCE_WORDS), dictionary(5000)
-    task = Namespace(source_dictionary=words, target_dictionary=targets)
-    given = problem(
-        AttentionGRUModel.build_model(AttentionGRUConfig(dropout=0.0), task), 5000, 16, 15, targets.nspecial, device
-    )
+def attention_gru(size: int, vocabulary: int, batch: int, length: int, cells: int | None, device: str) -> Problem:
+    words, targets = dictionary(SOURCE_WORDS), dictionary(vocabulary)
+    sides = ("encoder_embed_dim", "encoder_hidden_size", "decoder_embed_dim", "decoder_hidden_size")
+    cfg = AttentionGRUConfig(dropout=0.0, **dict.fromkeys(sides, size))
+    model = AttentionGRUModel.build_model(cfg, Namespace(source_dictionary=words, target_dictionary=targets))
+    given = problem(model, vocabulary, batch, length, targets.nspecial, device)
     given.gold[:, -1] = targets.eos()
     return given._replace(cells=cells)
 
@@ -210,19 +210,19 @@ def learned_to_search(given: Problem, settings: Settings, cost: str, policy: str
 
 
 def searnn_variants(given: Problem) -> dict[str, Update]:
-    """All tokens of all cells for a tagger; for translation, as many cells as the size's name says."""
+    """All tokens of all cells, or five of them; for translation, as many cells as the size's name says."""
     named: dict[str, Update] = {}
     for roll_out in ("learned", "mixed"):
-        if given.cells is None:
-            settings = Settings("learned", roll_out, loss="ll")
-            named[roll_out] = partial(learned_to_search, given, settings, "hamming", "copy")
-            few = settings._replace(mixture={"policy": 5})
-            named[f"{roll_out}, 5 tokens"] = partial(learned_to_search, given, few, "hamming", "copy")
-        else:
-            settings = Settings(
-                "learned", roll_out, cells=given.cells - 2, mixture={"top-k": 15, "neighbors": 5}, scale=200.0
-            )
+        settings = Settings("learned", roll_out, loss="ll")
+        if given.cells is not None:
+            mixture = {"top-k": 15, "neighbors": 5}
+            settings = settings._replace(loss="kl", scale=200.0, cells=given.cells - 2, mixture=mixture)
             named[roll_out] = partial(learned_to_search, given, settings, "bleu", "best-suffix")
+            continue
+        cost = "hamming" if isinstance(given.model, TaggerModel) else "edit"
+        named[roll_out] = partial(learned_to_search, given, settings, cost, "copy")
+        few = settings._replace(mixture={"policy": 5})
+        named[f"{roll_out}, 5 tokens"] = partial(learned_to_search, given, few, cost, "copy")
     return named
 
 
@@ -254,8 +254,9 @@ WORKS = {
     "searnn": Work(
         {
             "ocr": glyphs,
-            "mt-5": partial(attention_gru, 5),
-            "mt-20": partial(attention_gru, 20),
+            "spelling": lambda device: attention_gru(100, 47, 64, 11, None, device),
+            "mt-5": lambda device: attention_gru(256, 5000, 16, 15, 5, device),
+            "mt-20": lambda device: attention_gru(256, 5000, 16, 15, 20, device),
         },
         searnn_variants,
         {"mle": teacher_forced},
