@@ -125,7 +125,8 @@ class FairseqStep:
 
     def _faster_step(self):
         """The same step, of a decoder that can do it faster without gradient and dropout; None of any other."""
-        if torch.is_grad_enabled() or self.has_noise or self._autocast["enabled"]:
+        narrow = torch.finfo(self.embedding.dtype).bits < 32
+        if torch.is_grad_enabled() or self.has_noise or self._autocast["enabled"] or narrow:
             return None
         if self._faster is None and hasattr(self.decoder, "gru_step"):
             self._faster = self.decoder.gru_step(self.encoder_out, self.scores)
