@@ -6,8 +6,10 @@ from glue import make_criterion
 
 from seqsearch_fairseq.algorithms import scheduled_sampling as scheduled_sampling_module
 from seqsearch_fairseq.algorithms import step as step_module
+from seqsearch_fairseq.algorithms.searnn import algorithm as searnn_module
 
 CRITERIONS = [("soft_beam_direct", {}), ("differentiable_scheduled_sampling", {"dss_decay": "always"})]
+CRITERIONS += [("searnn", {"searnn_roll_in": "reference", "searnn_roll_out": "reference"})]
 
 
 @pytest.mark.parametrize("criterion,flags", CRITERIONS)
@@ -16,7 +18,11 @@ def test_the_search_is_in_float32(loaded, monkeypatch, arch, criterion, flags):
     model = loaded(arch)
     whole = make_criterion(criterion, model.task, **flags)(model.model, model.batch())[0]
     seen = []
-    for module, name in ((step_module, "_mix_rows"), (scheduled_sampling_module, "emit")):
+    for module, name in (
+        (step_module, "_mix_rows"),
+        (scheduled_sampling_module, "emit"),
+        (searnn_module, "searnn_loss"),
+    ):
         whole_function = getattr(module, name)
 
         def spy(*arguments, whole_function=whole_function):
@@ -25,11 +31,12 @@ def test_the_search_is_in_float32(loaded, monkeypatch, arch, criterion, flags):
 
         monkeypatch.setattr(module, name, spy)
     linear = []
-    hook = model.model.decoder.register_forward_hook(lambda *_: linear.append(torch.is_autocast_enabled("cpu")))
+    embed_tokens = model.model.decoder.embed_tokens  # whose hook runs at every step
+    hook = embed_tokens.register_forward_hook(lambda *_: linear.append(torch.is_autocast_enabled("cpu")))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = make_criterion(criterion, model.task, **flags)(model.model, model.batch())[0]
     hook.remove()
-    assert loss.dtype == torch.float32 and all(linear)
+    assert loss.dtype == torch.float32 and len(linear) > 1 and all(linear)
     assert seen and not any(seen)
     torch.testing.assert_close(loss, whole, rtol=0.05, atol=0.5)
     loss.backward()

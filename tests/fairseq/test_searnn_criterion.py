@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from fairseq import utils
 from fairseq.criterions.cross_entropy import CrossEntropyCriterion
 from fairseq.logging import metrics
 from glue import make_criterion
@@ -236,3 +237,34 @@ def test_focus_grows_by_the_epoch(loaded):
     assert isinstance(criterion, SearnnCriterion) and criterion.focus == 2
     model.task.epoch = 4
     assert criterion.focus == 11
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("arch", ARCHS)
+def test_a_half_precision_model_gets_a_float32_loss(loaded, arch, dtype):
+    model = loaded(arch)
+    options = {"searnn_roll_in": "reference", "searnn_roll_out": "learned", "searnn_loss": "kl"}
+    whole, _, _ = make_criterion("searnn", model.task, **options)(model.model, model.batch())
+    half, _, _ = make_criterion("searnn", model.task, **options).to(dtype)(model.model.to(dtype), model.batch())
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, whole, rtol=0.1, atol=0.1)
+    half.backward()
+    assert all(bool(p.grad.isfinite().all()) for p in model.model.parameters() if p.grad is not None)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("arch", ARCHS)
+def test_a_gpu_gives_the_loss_of_the_cpu(loaded, arch, loss):
+    model = loaded(arch, double=True)
+    options = {"searnn_roll_in": "learned", "searnn_roll_out": "learned", "searnn_loss": loss, "searnn_cost": "edit"}
+    options |= {"searnn_sampling": "top-k=3,neighbors=2", "searnn_sampled_softmax": True, "searnn_cost_scale": 7.0}
+    torch.manual_seed(1)
+    expected, _, _ = make_criterion("searnn", model.task, **options).double()(model.model, model.batch())
+    batch = utils.move_to_cuda(model.batch())
+    criterion = make_criterion("searnn", model.task, **options).double().cuda()
+    found, _, _ = criterion(model.model.cuda(), batch)
+    if loss in ("kl", "inverse-kl", "l2"):  # the others break ties by draws of another generator
+        torch.testing.assert_close(found.cpu(), expected)
+    found.backward()
+    assert all(bool(p.grad.isfinite().all()) for p in model.model.parameters() if p.grad is not None)
