@@ -123,6 +123,19 @@ class FairseqStep:
         step.batch_size = len(sentences)
         return step, {key: t if t is None else t.index_select(0, sentences) for key, t in shared.items()}
 
+    @property
+    def teacher_forced(self):
+        """See `Step.teacher_forced`: of decoders whose states at all positions one pass can give."""
+        if self.has_noise or self._autocast["enabled"] or not getattr(self.decoder, "has_all_states", False):
+            return None
+        return self._all_at_once
+
+    def _all_at_once(self, tokens: Tensor) -> tuple[Tensor, list[State]]:
+        features, hidden = self.decoder.all_states(tokens, self.encoder_out)  # (B, L, D), (B, L, D)
+        name = f"{self.decoder._get_full_incremental_state_key('cached_state')}/prev_hiddens"
+        states = [State({name: hidden[:, t : t + 1]}, t + 1, {}) for t in range(tokens.size(1))]
+        return features, states
+
     def _faster_step(self):
         """The same step, of a decoder that can do it faster without gradient and dropout; None of any other."""
         narrow = torch.finfo(self.embedding.dtype).bits < 32

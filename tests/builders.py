@@ -19,6 +19,7 @@ class NoiseFreeStep:
     """What a `Step` without dropout has in common with every other."""
 
     one_state_a_sentence = False
+    teacher_forced = None
     has_noise = False
 
     def noise_free(self):

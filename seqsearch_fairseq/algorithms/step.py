@@ -4,6 +4,7 @@ Hard search picks rows of the state (`State.reorder`); soft search blends the K 
 Mixing with one-hot weights is reordering.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -62,6 +63,9 @@ class Step(Protocol):
         A state of it may have any number of rows for a sentence, the same for each, as `State` lays them out.
         """
 
+    # From input tokens (B, L) to the features (B, L, D) and the L states that gave them, in one pass; None where the
+    # decoder cannot do that, or would draw other noise than step by step.
+    teacher_forced: Callable[[Tensor], tuple[Tensor, list[State]]] | None
     one_state_a_sentence: bool  # whether `advance` also takes a state with one row a sentence, for all its inputs
     has_noise: bool  # whether a step draws anything: dropout
 

@@ -112,7 +112,10 @@ class AttentionGRUDecoder(FairseqIncrementalDecoder):
         outputs, state = self.rnn(self.dropout(self.embed_tokens(prev_output_tokens)), state)
         if incremental_state is not None:
             self.set_incremental_state(incremental_state, "cached_state", {"prev_hiddens": state})
-        return self.dropout(torch.tanh(self.hidden(outputs) + self.attend(outputs, encoder_out))), None
+        return self.features_of(outputs, encoder_out), None
+
+    def features_of(self, outputs: Tensor, encoder_out) -> Tensor:
+        return self.dropout(torch.tanh(self.hidden(outputs) + self.attend(outputs, encoder_out)))
 
     def attend(self, outputs: Tensor, encoder_out) -> Tensor:
         """The mean value under the attention of each output: (N, T, C) from (N, T, C)."""
@@ -121,12 +124,22 @@ class AttentionGRUDecoder(FairseqIncrementalDecoder):
         scores = torch.bmm(queries, keys.transpose(1, 2)).masked_fill(padding.unsqueeze(1), float("-inf"))
         return torch.bmm(torch.softmax(scores, dim=2), values).view_as(outputs)
 
+    has_all_states = True
+
+    def all_states(self, prev_output_tokens: Tensor, encoder_out) -> tuple[Tensor, Tensor]:
+        """What `output_layer` reads, and the recurrent states: (B, T, D) each, T at once."""
+        start = encoder_out["state"][0].unsqueeze(0)
+        outputs, _ = self.rnn(self.dropout(self.embed_tokens(prev_output_tokens)), start)
+        return self.features_of(outputs, encoder_out), outputs
+
     def gru_step(self, encoder_out, scores) -> GRUStep:
         """A faster step without gradient and dropout."""
         keys, values, padding = (encoder_out[name][0] for name in ("keys", "values", "padding"))
         attention = Attention(2 * self.hidden.weight.t(), 2 * self.hidden.bias, keys, 2 * values, padding)
         gates = Gates(self.rnn, self.embed_tokens.weight)
-        return GRUStep(gates, self.dictionary.eos(), len(keys), scores, attention=attention)
+        return GRUStep(
+            gates, self.dictionary.eos(), len(keys), scores, initial=encoder_out["state"][0], attention=attention
+        )
 
     def reorder_incremental_state(self, incremental_state, new_order):
         cached = self.get_incremental_state(incremental_state, "cached_state")

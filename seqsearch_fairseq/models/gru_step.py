@@ -96,6 +96,7 @@ class GRUStep:
         memory: (B, S, 3 D), what each position's memory gives to the gates; None without.
         attention: what makes features of states; None where the states are the features.
         scores: from rows of features to scores.
+        initial: (B, D), the state before the first step.
     """
 
     has_noise = False
@@ -107,16 +108,21 @@ class GRUStep:
         bos: int,
         batch_size: int,
         scores: Callable[[Tensor], Tensor],
+        initial: Tensor,
         memory: Tensor | None = None,
         attention: Attention | None = None,
     ):
         self.gates, self.bos, self.batch_size, self.scores = gates, bos, batch_size, scores
-        self.memory, self.attention = memory, attention
+        self.initial, self.memory, self.attention = initial, memory, attention
+
+    def start(self, beam_size: int) -> State:
+        return State({"hidden": self.initial.repeat_interleave(beam_size, dim=0).unsqueeze(1)}, 0, {})
 
     def narrow(self, sentences: Tensor, shared: dict) -> tuple["GRUStep", dict]:
         memory = None if self.memory is None else self.memory[sentences]
         attention = None if self.attention is None else self.attention.narrow(sentences)
-        return GRUStep(self.gates, self.bos, len(sentences), self.scores, memory, attention), shared
+        initial = self.initial[sentences]
+        return GRUStep(self.gates, self.bos, len(sentences), self.scores, initial, memory, attention), shared
 
     @property
     def embedding(self) -> Tensor:

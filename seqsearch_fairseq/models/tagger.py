@@ -128,12 +128,29 @@ class TaggerDecoder(FairseqIncrementalDecoder):
             self._save(incremental_state, state)
         return self.dropout(outputs), None
 
+    @property
+    def has_all_states(self) -> bool:
+        return isinstance(self.rnn, nn.GRU) and self.rnn.num_layers == 1
+
+    def all_states(self, prev_output_tokens: Tensor, encoder_out) -> tuple[Tensor, Tensor]:
+        """What `output_layer` reads, and the recurrent states: (B, T, D) each, T at once."""
+        memory = encoder_out["encoder_out"][0][:, : prev_output_tokens.size(1)]
+        outputs, _ = self.rnn(torch.cat([self.dropout(self.embed_tokens(prev_output_tokens)), memory], dim=2))
+        return self.dropout(outputs), outputs
+
     def gru_step(self, encoder_out, scores) -> GRUStep | None:
         """A faster step without gradient and dropout; None where the recurrent network is of another kind."""
-        if not isinstance(self.rnn, nn.GRU) or self.rnn.num_layers > 1:
+        if not self.has_all_states:
             return None
         gates, memory = Gates(self.rnn, self.embed_tokens.weight), encoder_out["encoder_out"][0]
-        return GRUStep(gates, self.dictionary.eos(), len(memory), scores, memory=memory @ gates.of_memory)
+        return GRUStep(
+            gates,
+            self.dictionary.eos(),
+            len(memory),
+            scores,
+            initial=memory.new_zeros(len(memory), gates.size),
+            memory=memory @ gates.of_memory,
+        )
 
     def reorder_incremental_state(self, incremental_state, new_order):
         state = self._load(incremental_state)

@@ -70,3 +70,19 @@ def test_a_gradient_or_dropout_takes_the_plain_way(started):
         assert not isinstance(step.narrow(torch.tensor([0]), state.shared)[0], GRUStep)
         with step.noise_free():
             assert isinstance(step.narrow(torch.tensor([0]), state.shared)[0], GRUStep)
+
+
+def test_all_positions_at_once_are_the_steps(started):
+    model, step, _ = started
+    tokens = torch.cat([torch.full((step.batch_size, 1), step.bos), random_targets(model, step.batch_size, 1)], dim=1)
+    features, states = step.teacher_forced(tokens)
+    state = step.start(1)
+    for t, column in enumerate(tokens.unbind(dim=1)):
+        expected, state = step.advance(step.inputs_of(column), state)
+        torch.testing.assert_close(features[:, t], expected)
+        assert states[t].position == state.position and states[t].tensors.keys() == state.tensors.keys()
+        for name, tensor in state.tensors.items():
+            torch.testing.assert_close(states[t].tensors[name], tensor)
+    model.train()
+    model.decoder.dropout.p = 0.1
+    assert step.teacher_forced is None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from seqsearch_fairseq.algorithms.sequence_costs import FILL
-from seqsearch_fairseq.algorithms.step import State, Step, first_inputs
+from seqsearch_fairseq.algorithms.step import State, Step
 
 BLOCK, FEW_BLOCKS = 64, 8
 
@@ -64,16 +64,33 @@ def roll_in(step: Step, gold: Tensor, uses_gold: Tensor, space: Space) -> RollIn
         uses_gold: (B, the largest limit) bool.
         space: what sequences there are.
     """
-    batch, longest = len(gold), int(space.limits.max())
-    ended_gold = torch.full_like(gold[:, :1], FILL if space.eos is None else space.eos)
-    wide = torch.cat([gold, ended_gold.expand(-1, max(longest - gold.size(1), 0))], dim=1)
+    longest = int(space.limits.max())
+    wide = torch.nn.functional.pad(gold, (0, max(longest - gold.size(1), 0)), value=FILL)
     if space.eos is not None:
         wide = torch.where(wide == FILL, space.eos, wide)
+    if step.teacher_forced is None:
+        return _decode_in(step, wide, uses_gold, space)
+    with torch.no_grad():  # which tokens
+        if bool(uses_gold.all()):
+            lengths = (gold.ne(FILL).sum(dim=1) + int(space.eos is not None)).clamp(max=space.limits)
+            tokens = wide.masked_fill(torch.arange(wide.size(1), device=gold.device) >= lengths.unsqueeze(1), FILL)
+            tokens, greedy = tokens[:, : int(lengths.max())], None
+        else:
+            quick, _ = step.narrow(torch.arange(len(gold), device=gold.device), {})
+            rolled = _decode_in(quick, wide, uses_gold, space)
+            tokens, greedy = rolled.tokens, rolled.greedy
+    previous = torch.nn.functional.pad(tokens[:, :-1], (1, 0), value=step.bos)  # then all positions at once
+    features, states = step.teacher_forced(torch.where(previous == FILL, step.bos, previous))
+    return RollIn(tokens, tokens.ne(FILL).sum(dim=1), features, greedy, [_detached(state) for state in states])
+
+
+def _decode_in(step: Step, wide: Tensor, uses_gold: Tensor, space: Space) -> RollIn:
+    """The roll-in, position by position; `wide` is the gold, with the end of sentence after it."""
     learned, all_learned = ~uses_gold.all(dim=0).cpu(), not bool(uses_gold.any())
-    state, inputs = step.start(1), first_inputs(step, 1)
-    going = torch.ones(batch, dtype=torch.bool, device=gold.device)
+    state, inputs = step.start(1), step.inputs_of(torch.full_like(space.limits, step.bos))
+    going = torch.ones_like(space.limits, dtype=torch.bool)
     tokens, features, greedy, states = [], [], [], []
-    for t in range(longest):
+    for t in range(len(learned)):
         out, state = step.advance(inputs, state)
         features.append(out)
         states.append(_detached(state))
