@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from seqsearch_fairseq.algorithms.step import State
 
 TABLE = 1024  # vocabularies up to this size are looked up
-BLOCK = 1024  # rows that are worked on at once, so that they stay in the cache and their memory is used again
+BLOCK = 4096  # rows that are worked on at once, so that their memory is used again
 
 
 class Gates:
