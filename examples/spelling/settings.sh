@@ -6,15 +6,15 @@ REPLACE=${REPLACE:-0.5}
 if [ "$SMOKE" = 1 ]; then
     WORK=${WORK:-$HERE/work-smoke}
     PREPARE_FLAGS=(--limit 400)
-    EPOCHS=1
+    UPDATES=4
 else
     WORK=${WORK:-$HERE/work}
     PREPARE_FLAGS=()
-    EPOCHS=${EPOCHS:-2}
+    UPDATES=${UPDATES:-1200}
 fi
 CELLS=${CELLS:-3}  # drawn of a sentence's 11, and the two around its end; 0 is all of them, at twice the time
 export KL_SCALE=${KL_SCALE:-100} LLCAS_SCALE=${LLCAS_SCALE:-10}  # an edit costs 0.1
 NOISE=$WORK/replace-$REPLACE
 
-# Rows of the table. All train from scratch for as many epochs; mle is cross entropy.
+# Rows of the table. All train from scratch for as many updates; mle is cross entropy.
 METHODS=(mle "${SEARNN[@]}")
