@@ -6,7 +6,7 @@ WORK names what is measured:
   dss        differentiable_scheduled_sampling without any gold input (the dearest case), against cross entropy through
              the same step-by-step loop, and against teacher-forced cross entropy
   searnn     searnn at the sizes of the authors' code, with learned and mixed roll-outs, against teacher-forced cross
-             entropy (MLE)
+             entropy (MLE); sequences are cut at the gold's length, as in that code
 
 An update is forward and backward of encoder and decoder on random data, without the optimizer's step. Variants and
 baselines are run in turn; a ratio is the median over the turns. Time is CPU time of one thread, or wall time on a GPU;

@@ -15,6 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from seqsearch_fairseq.data.columns import FormatError, Sentence, read_columns
+from seqsearch_fairseq.data.preparation import at_least_one, check_output
 
 SPLITS = ("train", "valid", "test")
 
@@ -27,6 +28,7 @@ def main() -> int:
     output = Path(args.output_dir)
     temporary = output.with_name(output.name + ".tmp")
     try:
+        check_output(output, *(Path(path) for path in (args.train, args.valid, args.test) if path))
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         for split in SPLITS:
@@ -53,7 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--word-column", type=int, default=0, help="column of the words, from 0 (default: %(default)s)")
     parser.add_argument("--label-column", type=int, default=-1, help="column of the labels (default: the last one)")
     parser.add_argument("--lowercase", action="store_true", help="lower-case the words")
-    parser.add_argument("--limit", type=int, help="use only the first N sentences of each split (for a trial run)")
+    parser.add_argument(
+        "--limit", type=at_least_one, help="use only the first N sentences of each split (for a trial run)"
+    )
     return parser
 
 

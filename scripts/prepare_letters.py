@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from seqsearch_fairseq.data.columns import FormatError
 from seqsearch_fairseq.data.letters import FOLDS, PIXELS, pixels_of, read_letters
+from seqsearch_fairseq.data.preparation import at_least_one, check_output
 
 SPLITS = ("train", "valid", "test")
 
@@ -31,6 +32,7 @@ def main() -> int:
     output = Path(args.output_dir)
     temporary = output.with_name(output.name + ".tmp")
     try:
+        check_output(output, Path(args.letters))
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         words, glyphs = convert(Path(args.letters), temporary, args)
@@ -51,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="folder to write; replaced as a whole when it exists")
     parser.add_argument("--fold", type=int, default=0, help="fold of the test set, 0 to 9 (default: %(default)s)")
     parser.add_argument("--valid-every", type=int, default=10, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--limit", type=int, help="use only the first N words of each split (for a trial run)")
+    parser.add_argument("--limit", type=at_least_one, help="use only the first N words of each split (for a trial run)")
     return parser
 
 

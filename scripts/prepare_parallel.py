@@ -15,9 +15,8 @@ from pathlib import Path
 import sentencepiece
 from tqdm import tqdm
 
-
-class InputError(Exception):
-    """The input files do not fit; the message names file, rule and value."""
+from seqsearch_fairseq.data.columns import FormatError
+from seqsearch_fairseq.data.preparation import at_least_one, check_output
 
 
 def main() -> int:
@@ -25,6 +24,7 @@ def main() -> int:
     source_dir, output = Path(args.input_dir), Path(args.output_dir)
     languages = (args.source_lang, args.target_lang)
     try:
+        check_output(output, source_dir)
         files = {split: find_split(source_dir, split, languages) for split in ("train", "valid", "test")}
         counts = {split: check_pair(paths, args.limit) for split, paths in files.items()}
         temporary = output.with_name(output.name + ".tmp")
@@ -37,7 +37,7 @@ def main() -> int:
             copy_lines(files[split][1], temporary / f"raw.{split}.{args.target_lang}", counts[split])
         shutil.rmtree(output, ignore_errors=True)
         os.replace(temporary, output)
-    except (InputError, OSError) as error:
+    except (FormatError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for split, count in counts.items():
@@ -53,20 +53,20 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--source-lang", default="de", help="suffix of the source files (default: %(default)s)")
     parser.add_argument("--target-lang", default="en", help="suffix of the target files (default: %(default)s)")
     parser.add_argument("--vocab-size", type=int, default=4000, help="pieces, both languages (default: %(default)s)")
-    parser.add_argument("--limit", type=int, help="use only the first N pairs of each split (for a trial run)")
+    parser.add_argument("--limit", type=at_least_one, help="use only the first N pairs of each split (for a trial run)")
     return parser
 
 
 def find_split(folder: Path, split: str, languages: tuple[str, str]) -> tuple[Path, Path]:
     """The two files of a split; the validation split may be called `valid`, `val` or `dev`."""
     if not folder.is_dir():
-        raise InputError(f"the folder {folder} does not exist")
+        raise FormatError(f"the folder {folder} does not exist")
     names = ("valid", "val", "dev") if split == "valid" else (split,)
     for name in names:
         paths = tuple(folder / f"{name}.{language}" for language in languages)
         if all(path.is_file() for path in paths):
             return paths  # type: ignore[return-value]
-    raise InputError(f"{folder} must hold {names[0]}.{languages[0]} and {names[0]}.{languages[1]}, and does not")
+    raise FormatError(f"{folder} must hold {names[0]}.{languages[0]} and {names[0]}.{languages[1]}, and does not")
 
 
 def check_pair(paths: tuple[Path, Path], limit: int | None) -> int:
@@ -79,12 +79,12 @@ def check_pair(paths: tuple[Path, Path], limit: int | None) -> int:
                 try:
                     line.decode("utf-8")
                 except UnicodeDecodeError as error:
-                    raise InputError(f"{path}, line {number} is not UTF-8: {error}") from error
+                    raise FormatError(f"{path}, line {number} is not UTF-8: {error}") from error
         counts.append(number)
     if counts[0] != counts[1]:
-        raise InputError(f"{paths[0]} has {counts[0]} lines and {paths[1]} has {counts[1]}; they must be parallel")
+        raise FormatError(f"{paths[0]} has {counts[0]} lines and {paths[1]} has {counts[1]}; they must be parallel")
     if counts[0] == 0:
-        raise InputError(f"{paths[0]} is empty")
+        raise FormatError(f"{paths[0]} is empty")
     return counts[0] if limit is None else min(limit, counts[0])
 
 
@@ -99,7 +99,7 @@ def train_pieces(paths: tuple[Path, Path], output: Path, args) -> sentencepiece.
             minloglevel=2,
         )
     except RuntimeError as error:  # a vocabulary that the text cannot fill
-        raise InputError(f"--vocab-size {args.vocab_size} does not fit the text: {error}") from error
+        raise FormatError(f"--vocab-size {args.vocab_size} does not fit the text: {error}") from error
     return sentencepiece.SentencePieceProcessor(model_file=str(output / "spm.model"))
 
 

@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from seqsearch_fairseq.data.columns import FormatError
+from seqsearch_fairseq.data.preparation import at_least_one, check_output
 from seqsearch_fairseq.data.spelling import corrupt, pieces, read_lines
 
 SPLITS = ("train", "valid", "test")
@@ -33,6 +34,7 @@ def main() -> int:
     output = Path(args.output_dir)
     temporary = output.with_name(output.name + ".tmp")
     try:
+        check_output(output, Path(args.text))
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         counts = convert(Path(args.text), temporary, args)
@@ -58,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--pieces", type=int, default=3, help="at most so many pieces a line (default: %(default)s)")
     parser.add_argument("--valid-every", type=int, default=20, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the replacements (default: %(default)s)")
-    parser.add_argument("--limit", type=int, help="use only the first N lines (for a trial run)")
+    parser.add_argument("--limit", type=at_least_one, help="use only the first N lines (for a trial run)")
     return parser
 
 

@@ -16,7 +16,7 @@ for decoder in greedy beam; do
     if [ -e "$RESULTS/$METHOD-$SEED-$decoder.json" ]; then continue; fi
     out=$MODEL/$SUBSET.$decoder
     generate "$out" "$NOISE/bin" --task search_translation --source-lang noisy --target-lang clean \
-        --path "$MODEL/checkpoint_best.pt" --gen-subset "$SUBSET" --batch-size 128 --beam 3 --max-len-a 1 --max-len-b 5 \
+        --path "$MODEL/checkpoint_last.pt" --gen-subset "$SUBSET" --batch-size 128 --beam 3 --max-len-a 1 --max-len-b 5 \
         --scoring edit_distance --decoder $decoder
     score=$(grep -o 'edit distance: [0-9.]*' "$out" | grep -o '[0-9.]*$')
     keep_score "$RESULTS" "$METHOD" "$decoder" "$SEED" "$SUBSET edit distance (%)" "$score" "of the gold length, REPLACE=$REPLACE"

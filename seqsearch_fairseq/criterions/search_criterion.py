@@ -99,8 +99,8 @@ class SearchCriterion(FairseqCriterion):
         with whole_precision(gold.device):
             found = self.objective(batch)
         losses = found.losses
-        if self.cfg.search_nll_weight > 0:
-            losses = losses + self.cfg.search_nll_weight * gold_nll
+        if self.cfg.search_nll_weight > 0 and (self.training or losses is not gold_nll):
+            losses = losses + self.cfg.search_nll_weight * gold_nll  # a validation loss may be cross entropy already
         check_finite(losses, sample["id"])
 
         sample_size = len(gold) if self.cfg.sentence_avg else sample["ntokens"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from seqsearch_fairseq.algorithms.searnn.algorithm import ROLL_INS, ROLL_OUTS, Settings, searnn
 from seqsearch_fairseq.algorithms.searnn.losses import FULL_SOFTMAX, LOSSES
 from seqsearch_fairseq.algorithms.searnn.policies import best_suffix_policy, copy_policy, max_f1_policy
-from seqsearch_fairseq.algorithms.searnn.rollouts import Space, roll_in
+from seqsearch_fairseq.algorithms.searnn.rollouts import Space, greedy_tokens
 from seqsearch_fairseq.algorithms.searnn.subsampling import SAMPLERS
 from seqsearch_fairseq.algorithms.sequence_costs import FILL, SEQUENCE_COSTS, ChunkLabels
 from seqsearch_fairseq.criterions.search_criterion import (
@@ -50,9 +50,11 @@ class SearnnConfig(SearchCriterionConfig):
         default=0.5, metadata={"help": "probability of the reference in a mixed roll-in or roll-out"}
     )
     searnn_focus: int = field(
-        default=1, metadata={"help": "steps of a focused roll-out that are the model's, in the first epoch"}
+        default=1, metadata={"help": "with focused roll-outs: steps that are the model's, in the first epoch"}
     )
-    searnn_focus_growth: int = field(default=1, metadata={"help": "by how much these steps grow after each epoch"})
+    searnn_focus_growth: int = field(
+        default=1, metadata={"help": "with focused roll-outs: by how much these steps grow after each epoch"}
+    )
     searnn_reference_policy: ChoiceEnum([COPY, BEST_SUFFIX, MAX_F1]) = field(
         default=COPY,
         metadata={
@@ -74,7 +76,11 @@ class SearnnConfig(SearchCriterionConfig):
         default="ll", metadata={"help": "how a cell's scores and costs become its loss"}
     )
     searnn_sampled_softmax: bool = field(
-        default=False, metadata={"help": "normalise the scores over the tried tokens alone: sLL, sLLCAS, sKL"}
+        default=False,
+        metadata={
+            "help": "where only some tokens are tried: normalise the scores over these (sLL, sLLCAS, sKL); shl and l2 "
+            "do not normalise"
+        },
     )
     searnn_sampling: str = field(
         default=ALL,
@@ -83,7 +89,9 @@ class SearnnConfig(SearchCriterionConfig):
             "as in 'top-k=15,policy=5'; the gold token always is, and the end of sentence in translation"
         },
     )
-    searnn_tokens: int = field(default=5, metadata={"help": "how many tokens a sampler without a count chooses"})
+    searnn_tokens: int = field(
+        default=5, metadata={"help": "with --searnn-sampling: how many tokens a sampler without a count chooses"}
+    )
     searnn_neighbors: int = field(
         default=0, metadata={"help": "so many gold tokens of the positions around the cell are tried too"}
     )
@@ -108,8 +116,8 @@ class SearnnConfig(SearchCriterionConfig):
 class SearnnCriterion(SearchCriterion):
     """Learning to search: tokens are compared by what the sequences cost that they lead to.
 
-    In validation the loss is the cross entropy of the gold, so that epochs and criterions compare, and `greedy_cost` is
-    what the model's greedy output costs a sentence, which is what SEARNN lowers.
+    In validation the loss is the cross entropy of the gold in nats, and `greedy_cost` is what the model's greedy output
+    costs a sentence (cut where it is twice as long as the gold and ten tokens more), which is what SEARNN lowers.
     """
 
     local_scores = "logits"
@@ -121,7 +129,7 @@ class SearnnCriterion(SearchCriterion):
         _check_flags(cfg, self.mixture, self.open_ended, int(self.candidates.sum()))
         self.eos = task.target_dictionary.eos() if self.open_ended else None
         self.cost, self.reference = _cost_and_reference(cfg, task, self.candidates)
-        counts = torch.tensor(task.target_dictionary.count, dtype=torch.float32)
+        counts = torch.tensor(task.target_dictionary.count)  # integers, which --fp16 leaves alone
         self.register_buffer("frequencies", counts, persistent=False)
         self._last_update: tuple[float, float] | None = None  # when it began, and its seconds in roll-outs
 
@@ -136,10 +144,12 @@ class SearnnCriterion(SearchCriterion):
 
     def objective(self, batch: SearchBatch) -> Objective:
         gold = batch.gold.masked_fill(batch.gold.eq(self.padding_idx), FILL)
-        limits = batch.lengths
         if self.open_ended:
             gold = gold.masked_fill(gold.eq(self.eos), FILL)
-            limits = limits + self.cfg.searnn_extra_length
+        limits = batch.lengths
+        if self.open_ended:
+            limits = limits + self.cfg.searnn_extra_length if self.training else 2 * limits + 10
+            limits = limits.clamp(max=batch.step.decoder.max_positions())
         space = Space(batch.candidates, self.eos, limits)
         if self.training:
             return self._train(batch, gold, space)
@@ -187,8 +197,7 @@ class SearnnCriterion(SearchCriterion):
 
     @torch.no_grad()
     def _greedy_cost(self, batch: SearchBatch, gold: Tensor, space: Space) -> tuple[Tensor, str]:
-        uses_gold = torch.zeros(len(gold), int(space.limits.max()), dtype=torch.bool, device=gold.device)
-        found = roll_in(batch.step, gold, uses_gold, space).tokens
+        found = greedy_tokens(batch.step, space)
         if self.eos is not None:
             found = found.masked_fill(found == self.eos, FILL)
         return self.cost(found, gold).sum(), PER_SENTENCE

@@ -8,6 +8,7 @@ import searnn_oracle as oracle
 import torch
 from builders import PrefixTable
 
+from seqsearch_fairseq.algorithms.searnn.algorithm import Settings, searnn
 from seqsearch_fairseq.algorithms.searnn.policies import best_suffix_policy, copy_policy, max_f1_policy
 from seqsearch_fairseq.algorithms.searnn.rollouts import Space, Tries, finish, largest, roll_in
 from seqsearch_fairseq.algorithms.sequence_costs import FILL, SEQUENCE_COSTS, ChunkLabels
@@ -125,3 +126,20 @@ def test_the_largest_is_the_first_of_those_that_tie(width):
     scores = torch.randint(9, (200, width)).float()
     scores[0], scores[0, -1] = -torch.inf, 1.0
     assert largest(scores).tolist() == [row.index(max(row)) for row in scores.tolist()]
+
+
+@pytest.mark.parametrize(
+    "changes,message",
+    [
+        ({"roll_in": "gold"}, "`roll_in` must be one of reference, learned, mixed, mixed-cells, got gold"),
+        ({"roll_out": "gold"}, "`roll_out` must be one of reference, learned, mixed, focused, got gold"),
+        ({"reference_probability": -0.1}, r"`reference_probability` must be in \[0, 1\], got -0.1"),
+        ({"focus": -1}, "`focus` must be at least 0, got -1"),
+        ({"cells": 0}, "`cells` must be at least 1, or None for all, got 0"),
+        ({"roll_out_batch": 0}, "`roll_out_batch` must be at least 1, got 0"),
+    ],
+)
+def test_bad_settings_are_refused(changes, message):
+    given, cost = problem(True), SEQUENCE_COSTS["hamming"]
+    with pytest.raises(ValueError, match=message):
+        searnn(given.step, given.gold, given.lengths, given.space, cost, copy_policy(cost), Settings(**changes))

@@ -74,6 +74,18 @@ def test_lines_that_are_not_utf8_are_named():
         list(read_lines([b"a\n", b"\xff\n"], "file"))
 
 
+def test_an_output_folder_that_holds_the_input_is_refused(tmp_path):
+    (tmp_path / "text").write_text("text\n" * 40)
+    done = run("prepare_spelling.py", tmp_path / "text", tmp_path)
+    assert done.returncode == 1 and "would be replaced, and holds the input" in done.stderr
+    assert (tmp_path / "text").exists()
+
+
+def test_a_limit_below_one_is_refused(tmp_path):
+    done = run("prepare_spelling.py", tmp_path / "text", tmp_path / "out", "--limit", -1)
+    assert done.returncode == 2 and "argument --limit: must be at least 1, got -1" in done.stderr
+
+
 # --------------------------------------------------------------------------------------------------------- letters
 
 

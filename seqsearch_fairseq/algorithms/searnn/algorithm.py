@@ -104,6 +104,7 @@ def searnn(
     Raises:
         ValueError: a setting breaks its rule.
     """
+    _check(settings)
     rolled_in = roll_in(step, gold, _roll_in_policy(settings, space).to(gold.device), space)
     places = sample_cells(rolled_in.lengths, settings.cells, ends=space.eos is not None)
     scores = step.scores(rolled_in.features[places.sentence, places.position])  # (C, V)
@@ -125,6 +126,20 @@ def searnn(
     of_gold = torch.where(right, costs, torch.inf).amin(dim=1)
     steps = decoder_steps + int(rolled_in.lengths.sum())
     return Searnn(losses, least, of_gold <= least + TIE, rolled_out, steps, seconds)
+
+
+def _check(settings: Settings) -> None:
+    for name, known in (("roll_in", ROLL_INS), ("roll_out", ROLL_OUTS)):
+        if getattr(settings, name) not in known:
+            raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {getattr(settings, name)}")
+    if not 0 <= settings.reference_probability <= 1:
+        raise ValueError(f"`reference_probability` must be in [0, 1], got {settings.reference_probability}")
+    if settings.focus < 0:
+        raise ValueError(f"`focus` must be at least 0, got {settings.focus}")
+    if settings.cells is not None and settings.cells < 1:
+        raise ValueError(f"`cells` must be at least 1, or None for all, got {settings.cells}")
+    if settings.roll_out_batch < 1:
+        raise ValueError(f"`roll_out_batch` must be at least 1, got {settings.roll_out_batch}")
 
 
 def _roll_in_policy(settings: Settings, space: Space) -> Tensor:

@@ -36,7 +36,7 @@ def best_tokens(costs: Tensor, tried: Tensor) -> Tensor:
     """(C,) the place of a token of minimal cost in each cell, drawn evenly among those that tie."""
     costs = costs.masked_fill(~tried, torch.inf)
     tied = costs <= costs.amin(dim=1, keepdim=True) + TIE
-    return torch.rand(costs.shape, device=costs.device).masked_fill(~tied, -1.0).argmax(dim=1)
+    return torch.rand(costs.shape).to(costs.device).masked_fill(~tied, -1.0).argmax(dim=1)
 
 
 def ll(cells: Cells, best: Tensor, scale: float) -> Tensor:

@@ -84,14 +84,29 @@ def roll_in(step: Step, gold: Tensor, uses_gold: Tensor, space: Space) -> RollIn
     return RollIn(tokens, tokens.ne(FILL).sum(dim=1), features, greedy, [_detached(state) for state in states])
 
 
-def _decode_in(step: Step, wide: Tensor, uses_gold: Tensor, space: Space) -> RollIn:
-    """The roll-in, position by position; `wide` is the gold, with the end of sentence after it."""
+@torch.no_grad()
+def greedy_tokens(step: Step, space: Space) -> Tensor:
+    """The decoder's greedy output: (B, L), the end of sentence too, and FILL after it."""
+    shape = len(space.limits), int(space.limits.max())
+    nothing = torch.full(shape, FILL, device=space.limits.device)
+    if step.teacher_forced is not None:
+        step, _ = step.narrow(torch.arange(shape[0], device=nothing.device), {})
+    return _decode_in(step, nothing, torch.zeros_like(nothing, dtype=torch.bool), space, keep=False).tokens
+
+
+def _decode_in(step: Step, wide: Tensor, uses_gold: Tensor, space: Space, keep: bool = True) -> RollIn:
+    """The roll-in, position by position; `wide` is the gold, with the end of sentence after it.
+
+    Without `keep` its features and states are those of the last position alone.
+    """
     learned, all_learned = ~uses_gold.all(dim=0).cpu(), not bool(uses_gold.any())
     state, inputs = step.start(1), step.inputs_of(torch.full_like(space.limits, step.bos))
     going = torch.ones_like(space.limits, dtype=torch.bool)
     tokens, features, greedy, states = [], [], [], []
     for t in range(len(learned)):
         out, state = step.advance(inputs, state)
+        if not keep:
+            features.clear(), states.clear()
         features.append(out)
         states.append(_detached(state))
         chosen = wide[:, t]
