@@ -102,13 +102,14 @@ def _decode_in(step: Step, wide: Tensor, uses_gold: Tensor, space: Space, keep: 
     learned, all_learned = ~uses_gold.all(dim=0).cpu(), not bool(uses_gold.any())
     state, inputs = step.start(1), step.inputs_of(torch.full_like(space.limits, step.bos))
     going = torch.ones_like(space.limits, dtype=torch.bool)
-    tokens, features, greedy, states = [], [], [], []
+    tokens: list[Tensor] = []
+    features: list[Tensor] = []
+    greedy: list[Tensor] = []
+    states: list[State] = []
     for t in range(len(learned)):
         out, state = step.advance(inputs, state)
-        if not keep:
-            features.clear(), states.clear()
-        features.append(out)
-        states.append(_detached(state))
+        features = [*features, out] if keep else [out]
+        states = [*states, _detached(state)] if keep else [_detached(state)]
         chosen = wide[:, t]
         if learned[t]:
             with torch.no_grad():
