@@ -320,3 +320,18 @@ def test_greedy_cost_is_the_plain_decoders(loaded, arch):
         expected += Levenshtein.distance(output, gold) / len(gold)
     log = criterion(model.model, batch)[2]
     assert float(log["_sentence_greedy_cost"]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("policy", ["copy", "max-f1"])
+def test_chunks_can_be_the_cost(loaded, policy):
+    model = loaded("tagger_gru")
+    dictionary = model.task.target_dictionary
+    for i in range(dictionary.nspecial, len(dictionary)):
+        if not dictionary.symbols[i].startswith("madeupword"):
+            dictionary.symbols[i] = ["O", "B-X", "I-X", "B-Y", "I-Y"][i % 5]
+    options = {"searnn_cost": "chunk-f1", "searnn_reference_policy": policy, "searnn_loss": "kl"}
+    criterion = make_criterion("searnn", model.task, searnn_cost_scale=10.0, **options)
+    loss, log = criterion(model.model, model.batch())[::2]
+    assert float(loss.detach()) > 0 and 0 <= float(log["_cell_best_cost"]) <= log["_units_cell"]
+    criterion.eval()
+    assert 0 <= float(criterion(model.model, model.batch())[2]["_sentence_greedy_cost"]) <= 8
