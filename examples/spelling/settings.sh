@@ -10,7 +10,7 @@ if [ "$SMOKE" = 1 ]; then
 else
     WORK=${WORK:-$HERE/work}
     PREPARE_FLAGS=()
-    UPDATES=${UPDATES:-1200}
+    UPDATES=${UPDATES:-800}
 fi
 CELLS=${CELLS:-3}  # drawn of a sentence's 11, and the two around its end; 0 is all of them, at twice the time
 export KL_SCALE=${KL_SCALE:-100} LLCAS_SCALE=${LLCAS_SCALE:-10}  # an edit costs 0.1

@@ -9,7 +9,7 @@ MODEL=$NOISE/models/$METHOD-$SEED${TRIAL:+-$TRIAL}  # TRIAL names a run with oth
 DATA_FLAGS=("$NOISE/bin" --task search_translation --source-lang noisy --target-lang clean --num-workers 0 --seed "$SEED"
     --batch-size 64)
 MODEL_FLAGS=(--arch spelling_leblond2018)
-OPTIMIZER_FLAGS=(--optimizer adam --lr "${LR:-4e-3}" --clip-norm 1.0 --lr-scheduler polynomial_decay
+OPTIMIZER_FLAGS=(--optimizer adam --lr "${LR:-2e-3}" --clip-norm 1.0 --lr-scheduler polynomial_decay
     --total-num-update "$UPDATES" --max-update "$UPDATES")
 
 case $METHOD in

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from seqsearch_fairseq.models.gru_step import Attention, Gates, GRUStep
 from seqsearch_fairseq.models.tagger import MAX_POSITIONS, embedding_table, named_sizes
 
+SPREAD = 1.0  # of the embeddings: from small ones the attention takes thousands of updates to find what to look at
+
 
 @dataclass
 class AttentionGRUConfig(FairseqDataclass):
@@ -44,7 +46,7 @@ class AttentionGRUEncoder(FairseqEncoder):
     def __init__(self, cfg: AttentionGRUConfig, dictionary):
         super().__init__(dictionary)
         self.padding_idx = dictionary.pad()
-        self.embed_tokens = embedding_table(len(dictionary), cfg.encoder_embed_dim, self.padding_idx)
+        self.embed_tokens = embedding_table(len(dictionary), cfg.encoder_embed_dim, self.padding_idx, SPREAD)
         self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
         self.rnn = nn.GRU(
             cfg.encoder_embed_dim,
@@ -86,7 +88,7 @@ class AttentionGRUDecoder(FairseqIncrementalDecoder):
 
     def __init__(self, cfg: AttentionGRUConfig, dictionary):
         super().__init__(dictionary)
-        self.embed_tokens = embedding_table(len(dictionary), cfg.decoder_embed_dim, dictionary.pad())
+        self.embed_tokens = embedding_table(len(dictionary), cfg.decoder_embed_dim, dictionary.pad(), SPREAD)
         self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
         self.rnn = nn.GRU(cfg.decoder_embed_dim, cfg.decoder_hidden_size, batch_first=True)
         self.hidden = nn.Linear(cfg.decoder_hidden_size, cfg.decoder_hidden_size)

@@ -233,8 +233,9 @@ register_model_architecture("tagger_gru", "chunking_leblond2018")(
 )
 
 
-def embedding_table(count: int, size: int, padding: int) -> nn.Embedding:
+def embedding_table(count: int, size: int, padding: int, spread: float = 0.1) -> nn.Embedding:
+    """Embeddings drawn evenly from -spread to spread, but for the padding's, which is zero."""
     embedding = nn.Embedding(count, size, padding_idx=padding)
-    nn.init.uniform_(embedding.weight, -0.1, 0.1)
+    nn.init.uniform_(embedding.weight, -spread, spread)
     nn.init.zeros_(embedding.weight[padding])
     return embedding
