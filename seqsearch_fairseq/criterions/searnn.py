@@ -126,7 +126,8 @@ class SearnnCriterion(SearchCriterion):
         super().__init__(cfg, task)
         self.open_ended = not task.one_label_a_word
         self.mixture = parse_sampling(cfg)
-        _check_flags(cfg, self.mixture, self.open_ended, int(self.candidates.sum()))
+        self.register_buffer("tried", task.occurring_candidates(), persistent=False)
+        _check_flags(cfg, self.mixture, self.open_ended, int(self.tried.sum()))
         self.eos = task.target_dictionary.eos() if self.open_ended else None
         self.cost, self.reference = _cost_and_reference(cfg, task, self.candidates)
         counts = torch.tensor(task.target_dictionary.count)  # integers, which --fp16 leaves alone
@@ -150,7 +151,7 @@ class SearnnCriterion(SearchCriterion):
         if self.open_ended:
             limits = limits + self.cfg.searnn_extra_length if self.training else 2 * limits + 10
             limits = limits.clamp(max=batch.step.decoder.max_positions())
-        space = Space(batch.candidates, self.eos, limits)
+        space = Space(batch.candidates, self.eos, limits, self.tried)
         if self.training:
             return self._train(batch, gold, space)
         self._last_update = None

@@ -16,9 +16,7 @@ from fairseq.tasks import register_task
 from seqsearch_fairseq.adapters import FairseqStep
 from seqsearch_fairseq.algorithms.hard_beam import hard_beam
 from seqsearch_fairseq.errors import UsageError
-from seqsearch_fairseq.tasks.search_task import SearchTask, SearchTaskConfig, match_decoder_length
-
-FILLER = "madeupword"  # fairseq-preprocess pads a dictionary with these to a multiple of --padding-factor
+from seqsearch_fairseq.tasks.search_task import FILLER, SearchTask, SearchTaskConfig, match_decoder_length
 
 
 @dataclass

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, open_dict
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.generation.soft_beam_generator import SoftBeamGenerator
 
+FILLER = "madeupword"  # fairseq-preprocess pads a dictionary with these to a multiple of --padding-factor
 DECODERS = ("greedy", "beam", "soft-beam")
 
 
@@ -89,6 +90,13 @@ class SearchTask(TranslationTask):
         candidates = torch.ones(len(self.target_dictionary), dtype=torch.bool)
         candidates[self.target_dictionary.pad()] = False
         return candidates
+
+    def occurring_candidates(self) -> torch.Tensor:
+        """(V,) bool: of the candidates those that a gold sequence may hold; no start symbol, no filler."""
+        symbols = self.target_dictionary.symbols
+        occurring = torch.tensor([not symbol.startswith(FILLER) for symbol in symbols])
+        occurring[self.target_dictionary.bos()] = False
+        return occurring & self.search_candidates()
 
     def search_lengths(self, sample) -> torch.Tensor:
         """(B,) number of output tokens of each gold sequence."""

@@ -142,7 +142,7 @@ def test_with_dropout_a_roll_out_does_not_repeat_the_roll_in(loaded, monkeypatch
 def test_with_everything_sampled_nothing_changes(loaded, arch):
     """As many tokens and cells as there are: the same as all, whichever sampler."""
     model = loaded(arch, double=True)
-    count = int(model.task.search_candidates().sum())
+    count = int(model.task.occurring_candidates().sum())
     options = {"searnn_roll_out": "learned", "searnn_loss": "kl", "searnn_sampled_softmax": True}
     expected, _ = gradients(make_criterion("searnn", model.task, **options).double(), model.model, model.batch(3))
     for sampler in ("uniform", "policy", "top-k"):

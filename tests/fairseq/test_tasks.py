@@ -24,6 +24,17 @@ def preprocessed(folder, words, labels):
     return commands.preprocess(folder / "text", folder / "bin")
 
 
+def test_no_filler_and_no_start_symbol_occurs(loaded):
+    task = loaded("lstm").task
+    words = task.target_dictionary
+    words.add_symbol("madeupword0000")
+    occurring = task.occurring_candidates()
+    assert (
+        occurring[words.eos()] and occurring[words.unk()] and not occurring[words.bos()] and not occurring[words.pad()]
+    )
+    assert not occurring[-1]
+
+
 @pytest.mark.parametrize(
     "line,words,labels,message",
     [

@@ -108,7 +108,8 @@ def searnn(
     rolled_in = roll_in(step, gold, _roll_in_policy(settings, space).to(gold.device), space)
     places = sample_cells(rolled_in.lengths, settings.cells, ends=space.eos is not None)
     scores = step.scores(rolled_in.features[places.sentence, places.position])  # (C, V)
-    choice = Choice(scores.detach(), space.candidates, gold[places.sentence], places.position, space.eos, frequencies)
+    worth_trying = space.candidates if space.tried is None else space.tried
+    choice = Choice(scores.detach(), worth_trying, gold[places.sentence], places.position, space.eos, frequencies)
     tokens = sample_tokens(settings.mixture, choice)
     begin, repeats_itself = time.perf_counter(), not step.has_noise  # with dropout no roll-out repeats the roll-in
     with torch.no_grad(), step.noise_free():

@@ -26,6 +26,7 @@ class Space(NamedTuple):
     candidates: Tensor  # (V,) bool: the tokens that may be output
     eos: int | None  # the token that ends a sentence; None where its length is known
     limits: Tensor  # (B,) a sequence of this sentence holds at most so many tokens, its end of sentence counted
+    tried: Tensor | None = None  # (V,) bool: of the candidates those that are worth a try; None is all
 
 
 class RollIn(NamedTuple):
