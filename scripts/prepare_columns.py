@@ -6,8 +6,6 @@ Without --valid, every tenth sentence (--valid-every) of --train is for validati
 
 import argparse
 import itertools
-import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from seqsearch_fairseq.data.columns import FormatError, Sentence, read_columns
-from seqsearch_fairseq.data.preparation import at_least_one, check_output
+from seqsearch_fairseq.data.preparation import at_least_one, replaced
 
 SPLITS = ("train", "valid", "test")
 
@@ -25,19 +23,13 @@ def main() -> int:
     args = parser.parse_args()
     if args.valid_every < 2:
         parser.error(f"--valid-every must be at least 2, got {args.valid_every}")
-    output = Path(args.output_dir)
-    temporary = output.with_name(output.name + ".tmp")
     try:
-        check_output(output, *(Path(path) for path in (args.train, args.valid, args.test) if path))
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        for split in SPLITS:
-            path = getattr(args, split) or args.train
-            print(convert(Path(path), temporary, split, args))
-        shutil.rmtree(output, ignore_errors=True)
-        os.replace(temporary, output)
+        inputs = [Path(path) for path in (args.train, args.valid, args.test) if path]
+        with replaced(Path(args.output_dir), *inputs) as folder:
+            for split in SPLITS:
+                path = getattr(args, split) or args.train
+                print(convert(Path(path), folder, split, args))
     except (FormatError, OSError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

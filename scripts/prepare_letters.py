@@ -6,8 +6,6 @@ glyphs.vec, the 128 pixels of each, for --encoder-embed-path. Fold --fold is the
 """
 
 import argparse
-import os
-import shutil
 import sys
 from collections import Counter
 from contextlib import ExitStack
@@ -17,7 +15,7 @@ from tqdm import tqdm
 
 from seqsearch_fairseq.data.columns import FormatError
 from seqsearch_fairseq.data.letters import FOLDS, PIXELS, pixels_of, read_letters
-from seqsearch_fairseq.data.preparation import at_least_one, check_output
+from seqsearch_fairseq.data.preparation import at_least_one, replaced
 
 SPLITS = ("train", "valid", "test")
 
@@ -29,18 +27,11 @@ def main() -> int:
         parser.error(f"--fold must be in [0, {FOLDS - 1}], got {args.fold}")
     if args.valid_every < 2:
         parser.error(f"--valid-every must be at least 2, got {args.valid_every}")
-    output = Path(args.output_dir)
-    temporary = output.with_name(output.name + ".tmp")
     try:
-        check_output(output, Path(args.letters))
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        words, glyphs = convert(Path(args.letters), temporary, args)
-        write_glyphs(glyphs, temporary)
-        shutil.rmtree(output, ignore_errors=True)
-        os.replace(temporary, output)
+        with replaced(Path(args.output_dir), Path(args.letters)) as folder:
+            words, glyphs = convert(Path(args.letters), folder, args)
+            write_glyphs(glyphs, folder)
     except (FormatError, OSError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(", ".join(f"{split}: {words[split]} words" for split in SPLITS) + f"; {len(glyphs)} distinct glyphs")

@@ -7,8 +7,6 @@ raw.{train,valid,test}.TARGET.
 
 import argparse
 import itertools
-import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +14,7 @@ import sentencepiece
 from tqdm import tqdm
 
 from seqsearch_fairseq.data.columns import FormatError
-from seqsearch_fairseq.data.preparation import at_least_one, check_output
+from seqsearch_fairseq.data.preparation import at_least_one, replaced
 
 
 def main() -> int:
@@ -24,19 +22,14 @@ def main() -> int:
     source_dir, output = Path(args.input_dir), Path(args.output_dir)
     languages = (args.source_lang, args.target_lang)
     try:
-        check_output(output, source_dir)
         files = {split: find_split(source_dir, split, languages) for split in ("train", "valid", "test")}
         counts = {split: check_pair(paths, args.limit) for split, paths in files.items()}
-        temporary = output.with_name(output.name + ".tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        model = train_pieces(files["train"], temporary, args)
-        for split, paths in files.items():
-            for language, path in zip(languages, paths, strict=True):
-                encode_file(model, path, temporary / f"{split}.{language}", counts[split])
-            copy_lines(files[split][1], temporary / f"raw.{split}.{args.target_lang}", counts[split])
-        shutil.rmtree(output, ignore_errors=True)
-        os.replace(temporary, output)
+        with replaced(output, source_dir) as folder:
+            model = train_pieces(files["train"], folder, args)
+            for split, paths in files.items():
+                for language, path in zip(languages, paths, strict=True):
+                    encode_file(model, path, folder / f"{split}.{language}", counts[split])
+                copy_lines(files[split][1], folder / f"raw.{split}.{args.target_lang}", counts[split])
     except (FormatError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

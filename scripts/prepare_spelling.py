@@ -7,8 +7,6 @@ validation and the next one for the test.
 
 import argparse
 import itertools
-import os
-import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from seqsearch_fairseq.data.columns import FormatError
-from seqsearch_fairseq.data.preparation import at_least_one, check_output
+from seqsearch_fairseq.data.preparation import at_least_one, replaced
 from seqsearch_fairseq.data.spelling import corrupt, pieces, read_lines
 
 SPLITS = ("train", "valid", "test")
@@ -31,17 +29,10 @@ def main() -> int:
     for name, least in (("length", 1), ("pieces", 1), ("valid_every", 3)):
         if getattr(args, name) < least:
             parser.error(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(args, name)}")
-    output = Path(args.output_dir)
-    temporary = output.with_name(output.name + ".tmp")
     try:
-        check_output(output, Path(args.text))
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        counts = convert(Path(args.text), temporary, args)
-        shutil.rmtree(output, ignore_errors=True)
-        os.replace(temporary, output)
+        with replaced(Path(args.output_dir), Path(args.text)) as folder:
+            counts = convert(Path(args.text), folder, args)
     except (FormatError, OSError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         print(f"error: {error}", file=sys.stderr)
         return 1
     for split, count in counts.items():

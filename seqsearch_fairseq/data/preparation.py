@@ -1,13 +1,22 @@
 """What the preparing scripts share: their output folder, which is replaced as a whole, and their limits."""
 
 import argparse
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from seqsearch_fairseq.data.columns import FormatError
 
 
-def check_output(output: Path, *inputs: Path) -> None:
-    """Refuse an output folder that holds an input, because it would be replaced.
+@contextmanager
+def replaced(output: Path, *inputs: Path) -> Iterator[Path]:
+    """A folder to write to, which takes the place of `output` when all went well, and is gone when not.
+
+    Args:
+        output: the folder; what it holds is lost.
+        inputs: files or folders that are read.
 
     Raises:
         FormatError: `output` is one of `inputs`, or a folder that one of them lies in.
@@ -15,6 +24,16 @@ def check_output(output: Path, *inputs: Path) -> None:
     for path in inputs:
         if output.resolve() in (path.resolve(), *path.resolve().parents):
             raise FormatError(f"the output folder {output} would be replaced, and holds the input {path}")
+    temporary = output.with_name(output.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(output, ignore_errors=True)
+        os.replace(temporary, output)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def at_least_one(text: str) -> int:
