@@ -4,7 +4,7 @@
 
 [ $# -eq 2 ] || fail "usage: bash train.sh METHOD SEED"
 METHOD=$1 SEED=$2
-MODEL=$NOISE/models/$METHOD-$SEED${TRIAL:+-$TRIAL}  # TRIAL names a run with other settings: see trials.sh
+MODEL=$NOISE/models/$METHOD-$SEED${TRIAL:+-$TRIAL}  # TRIAL names a run with other settings
 
 DATA_FLAGS=("$NOISE/bin" --task search_translation --source-lang noisy --target-lang clean --num-workers 0 --seed "$SEED"
     --batch-size 64)
