@@ -11,11 +11,9 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
-from tqdm import tqdm
-
-from seqsearch_fairseq.data.columns import FormatError
+from seqsearch_fairseq.data.files import FormatError, progress, read_lines
 from seqsearch_fairseq.data.letters import FOLDS, PIXELS, pixels_of, read_letters
-from seqsearch_fairseq.data.preparation import at_least_one, replaced
+from seqsearch_fairseq.data.preparation import Summary, add_output_options, at_least, replaced, run
 
 SPLITS = ("train", "valid", "test")
 
@@ -25,56 +23,51 @@ def main() -> int:
     args = parser.parse_args()
     if not 0 <= args.fold < FOLDS:
         parser.error(f"--fold must be in [0, {FOLDS - 1}], got {args.fold}")
-    if args.valid_every < 2:
-        parser.error(f"--valid-every must be at least 2, got {args.valid_every}")
-    try:
-        with replaced(Path(args.output_dir), Path(args.letters)) as folder:
-            words, glyphs = convert(Path(args.letters), folder, args)
-            write_glyphs(glyphs, folder)
-    except (FormatError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(", ".join(f"{split}: {words[split]} words" for split in SPLITS) + f"; {len(glyphs)} distinct glyphs")
-    return 0
+    return run(lambda: prepare(args))
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("letters", metavar="LETTERS", help="letter.data, or a sample of it")
-    parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="folder to write; replaced as a whole when it exists")
+    parser.add_argument("letters", metavar="LETTERS", type=Path, help="letter.data, or a sample; may be compressed")
+    add_output_options(parser)
     parser.add_argument("--fold", type=int, default=0, help="fold of the test set, 0 to 9 (default: %(default)s)")
-    parser.add_argument("--valid-every", type=int, default=10, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--limit", type=at_least_one, help="use only the first N words of each split (for a trial run)")
+    parser.add_argument("--valid-every", type=at_least(2), default=10, metavar="N", help="(default: %(default)s)")
     return parser
 
 
-def convert(path: Path, output: Path, args) -> tuple[dict[str, int], Counter[str]]:
-    """Write the splits, as a stream; return how many words each has, and how often each glyph occurs."""
-    words, glyphs = dict.fromkeys(SPLITS, 0), Counter[str]()
+def prepare(args) -> list[str]:
+    with replaced(args.output_dir, args.letters, overwrite=args.overwrite) as folder:
+        summaries, glyphs = convert(args.letters, folder, args)
+        write_glyphs(glyphs, folder)
+    return [*map(str, summaries), f"{len(glyphs)} distinct glyphs"]
+
+
+def convert(path: Path, output: Path, args) -> tuple[list[Summary], Counter[str]]:
+    """Write the splits, as a stream; return what each holds, and how often each glyph occurs."""
+    summaries, glyphs = {split: Summary(split, "words", "letters") for split in SPLITS}, Counter[str]()
     others = 0  # words that are not of the test fold
     with ExitStack() as stack:
-        lines = stack.enter_context(path.open("rb"))
         files = {
             (split, side): stack.enter_context((output / f"{split}.{side}").open("w", encoding="utf-8"))
             for split in SPLITS
             for side in ("glyphs", "letters")
         }
-        progress = tqdm(read_letters(lines, str(path)), desc=path.name, unit=" words", disable=not sys.stderr.isatty())
-        for word in progress:
+        for word in progress(read_letters(read_lines(path), str(path)), path.name, "words"):
             split = "test"
             if word.fold != args.fold:
                 others += 1
                 split = "valid" if others % args.valid_every == 0 else "train"
-            if args.limit is not None and words[split] >= args.limit:
+            summary = summaries[split]
+            if args.limit is not None and summary.sentences >= args.limit:
                 continue
             files[split, "glyphs"].write(" ".join(word.glyphs) + "\n")
             files[split, "letters"].write(" ".join(word.letters) + "\n")
-            words[split] += 1
+            summary.add(word.letters)
             glyphs.update(word.glyphs)
-    for split, count in words.items():
-        if count == 0:
+    for split, summary in summaries.items():
+        if summary.sentences == 0:
             raise FormatError(f"{path} holds no word for the {split} split")
-    return words, glyphs
+    return list(summaries.values()), glyphs
 
 
 def write_glyphs(glyphs: Counter[str], output: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import sentencepiece
 from tqdm import tqdm
 
-from seqsearch_fairseq.data.columns import FormatError
+from seqsearch_fairseq.data.files import FormatError
 from seqsearch_fairseq.data.preparation import at_least_one, replaced
 
 
@@ -24,7 +24,7 @@ def main() -> int:
     try:
         files = {split: find_split(source_dir, split, languages) for split in ("train", "valid", "test")}
         counts = {split: check_pair(paths, args.limit) for split, paths in files.items()}
-        with replaced(output, source_dir) as folder:
+        with replaced(output, source_dir, overwrite=args.overwrite) as folder:
             model = train_pieces(files["train"], folder, args)
             for split, paths in files.items():
                 for language, path in zip(languages, paths, strict=True):
@@ -42,7 +42,8 @@ def main() -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input_dir", metavar="INPUT_DIR", help="folder with the parallel text files")
-    parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="folder to write; replaced as a whole when it exists")
+    parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT_DIR as a whole if it exists")
     parser.add_argument("--source-lang", default="de", help="suffix of the source files (default: %(default)s)")
     parser.add_argument("--target-lang", default="en", help="suffix of the target files (default: %(default)s)")
     parser.add_argument("--vocab-size", type=int, default=4000, help="pieces, both languages (default: %(default)s)")

@@ -8,7 +8,7 @@ if [ -e "$WORK/bin/done" ]; then say "$WORK/bin: done already"; exit 0; fi
 mkdir -p "$WORK"
 SPLITS=(--train "$1/dev.conll" --valid-every 10)
 if [ -e "$1/train.conll" ]; then SPLITS=(--train "$1/train.conll" --valid "$1/dev.conll"); fi
-python "$ROOT/scripts/prepare_columns.py" "$WORK/text" "${PREPARE_FLAGS[@]}" "${SPLITS[@]}" --test "$1/test.conll" \
+python "$ROOT/scripts/prepare_tagging.py" "$WORK/text" --overwrite "${PREPARE_FLAGS[@]}" "${SPLITS[@]}" --test "$1/test.conll" \
     --word-column 0 --label-column -1
 # Words seen once become <unk>, so that the tagger learns what to do with a new word.
 preprocess "$WORK/bin" "$WORK/text" words labels --thresholdsrc 2

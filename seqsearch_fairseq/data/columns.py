@@ -3,45 +3,58 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from seqsearch_fairseq.data.files import FormatError
 
-class FormatError(ValueError):
-    """The file breaks its format; the message names file and line."""
+DOCUMENT = "-DOCSTART-"
 
 
 class Sentence(NamedTuple):
-    line: int  # number of its first line in the file, from 1
+    lines: list[int]  # the number of each token's line in the file, from 1
     rows: list[list[str]]  # one list of columns a token
 
 
-def read_columns(lines: Iterable[bytes], name: str) -> Iterator[Sentence]:
+def read_columns(lines: Iterable[str], name: str, comments: bool = False) -> Iterator[Sentence]:
     """Yield the sentences of a column file, as a stream.
 
     Args:
-        lines: the file's lines, undecoded.
+        lines: the file's lines.
         name: the file's name, for messages.
+        comments: whether a line that begins with `#` is a comment and no token.
 
     Raises:
-        FormatError: bytes that are not UTF-8, or a line with another number of columns than the first one.
+        FormatError: a line with another number of columns than the first one, or with an empty one.
     """
+    numbers: list[int] = []
     rows: list[list[str]] = []
-    first = width = 0
-    for number, raw in enumerate(lines, 1):
-        try:
-            text = raw.decode("utf-8").strip("\r\n")
-        except UnicodeDecodeError as error:
-            raise FormatError(f"{name}, line {number}: not UTF-8 ({error.reason} at byte {error.start})") from error
-        if not text.strip():
+    width = 0
+    for number, text in enumerate(lines, 1):
+        if not text or text.isspace():
             if rows:
-                yield Sentence(first, rows)
-            rows = []
+                yield Sentence(numbers, rows)
+                numbers, rows = [], []
             continue
-        columns = text.split("\t") if "\t" in text else text.split(" ")
-        width = width or len(columns)
-        if len(columns) != width or not all(column.strip() for column in columns):
+        if comments and text.startswith("#"):
+            continue
+        columns = split_columns(text)
+        mark = columns[0] == DOCUMENT  # its number of columns is another one in some corpora
+        width = width or (0 if mark else len(columns))
+        if (len(columns) != width and not mark) or "" in columns:
             raise FormatError(
                 f"{name}, line {number}: must have {width} columns as the first line has, none empty; got {text!r}"
             )
-        first = first if rows else number
+        numbers.append(number)
         rows.append(columns)
     if rows:
-        yield Sentence(first, rows)
+        yield Sentence(numbers, rows)
+
+
+def split_columns(text: str) -> list[str]:
+    """A line's columns: separated by tabs where there is one, else by single spaces (more at its end count nothing)."""
+    if "\t" in text:
+        return [column.strip() for column in text.split("\t")]
+    return text.rstrip(" ").split(" ")
+
+
+def is_document_mark(sentence: Sentence) -> bool:
+    """Whether this is the line that begins a document, which the CoNLL tasks of 2002 and 2003 have, and no sentence."""
+    return len(sentence.rows) == 1 and sentence.rows[0][0] == DOCUMENT

@@ -7,7 +7,7 @@ A glyph's token spells its pixels in hexadecimal digits, so equal glyphs are one
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from seqsearch_fairseq.data.columns import FormatError
+from seqsearch_fairseq.data.files import FormatError
 
 PIXELS = 128
 FOLDS = 10
@@ -20,11 +20,11 @@ class Word(NamedTuple):
     fold: int
 
 
-def read_letters(lines: Iterable[bytes], name: str) -> Iterator[Word]:
+def read_letters(lines: Iterable[str], name: str) -> Iterator[Word]:
     """Yield the words of a letters file, as a stream.
 
     Args:
-        lines: the file's lines, undecoded.
+        lines: the file's lines.
         name: the file's name, for messages.
 
     Raises:
@@ -33,8 +33,8 @@ def read_letters(lines: Iterable[bytes], name: str) -> Iterator[Word]:
     glyphs: list[str] = []
     letters: list[str] = []
     number = 0
-    for number, raw in enumerate(lines, 1):
-        columns = raw.decode("ascii", errors="replace").split()
+    for number, text in enumerate(lines, 1):
+        columns = text.split()
         if not columns:
             continue
         where = f"{name}, line {number}"

@@ -1,29 +1,44 @@
-"""What the preparing scripts share: their output folder, which is replaced as a whole, and their limits."""
+"""What the preparing scripts share: their output folder, which is written as a whole, and what may be done to words."""
 
 import argparse
+import errno
 import os
+import re
 import shutil
-from collections.abc import Iterator
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from seqsearch_fairseq.data.columns import FormatError
+from seqsearch_fairseq.data.files import FormatError
+
+NUMBER, UNKNOWN = "<num>", "<unk>"
+DIGITS = re.compile(r"\d+(?:[.,:/-]\d+)*")
+
+
+# --------------------------------------------------------------------------------------------------------- the output
 
 
 @contextmanager
-def replaced(output: Path, *inputs: Path) -> Iterator[Path]:
-    """A folder to write to, which takes the place of `output` when all went well, and is gone when not.
+def replaced(output: Path, *inputs: Path, overwrite: bool = False) -> Iterator[Path]:
+    """A folder to write to, which becomes `output` when all went well, and is gone when not.
 
     Args:
-        output: the folder; what it holds is lost.
+        output: the folder.
         inputs: files or folders that are read.
+        overwrite: whether `output` may exist and hold something, which is then lost.
 
     Raises:
-        FormatError: `output` is one of `inputs`, or a folder that one of them lies in.
+        FormatError: `output` is there already, or is one of `inputs`, or a folder that one of them lies in.
     """
     for path in inputs:
         if output.resolve() in (path.resolve(), *path.resolve().parents):
             raise FormatError(f"the output folder {output} would be replaced, and holds the input {path}")
+    if output.exists() and not output.is_dir():
+        raise FormatError(f"the output folder {output} is a file")
+    if not overwrite and output.is_dir() and any(output.iterdir()):
+        raise FormatError(f"the output folder {output} exists already: remove it, or say --overwrite to replace it")
     temporary = output.with_name(output.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -36,9 +51,106 @@ def replaced(output: Path, *inputs: Path) -> Iterator[Path]:
         raise
 
 
+def run(work: Callable[[], Iterable[str]]) -> int:
+    """Print what `work` returns, line by line, or its error as one; return the exit status."""
+    try:
+        for line in work():
+            print(line)
+    except (FormatError, OSError) as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        print(f"error: {error}{'; nothing was written' if full else ''}", file=sys.stderr)
+        return 1
+    return 0
+
+
+# -------------------------------------------------------------------------------------------------------- the options
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output_dir", metavar="OUTPUT_DIR", type=Path, help="folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT_DIR as a whole if it exists")
+    parser.add_argument(
+        "--limit", type=at_least_one, metavar="N", help="use only the first N of each split (for a trial run)"
+    )
+
+
+def add_word_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lowercase", action="store_true", help="lower-case the words")
+    parser.add_argument("--digits", action="store_true", help=f"write {NUMBER} for numbers: 7, 1,500.5, 12:30, 3/4")
+    parser.add_argument(
+        "--min-count",
+        type=at_least_one,
+        default=1,
+        metavar="N",
+        help=f"write {UNKNOWN} for words that the training split holds fewer times",
+    )
+    parser.add_argument(
+        "--max-length", type=at_least_one, metavar="N", help="leave out training sentences of more words"
+    )
+
+
 def at_least_one(text: str) -> int:
     """A number of things, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return at_least(1)(text)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A whole number that is not smaller than `least`, for argparse."""
+
+    def number(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
+        return int(text)
+
     return number
+
+
+class Words:
+    """What the options of `add_word_options` do to words."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.lowercase, self.digits, self.min_count = args.lowercase, args.digits, args.min_count
+        self.known: set[str] | None = None  # None is all
+
+    def __call__(self, words: Iterable[str]) -> list[str]:
+        """The words as they are to be written."""
+        words = self.plain(words)
+        return words if self.known is None else [word if word in self.known else UNKNOWN for word in words]
+
+    def plain(self, words: Iterable[str]) -> list[str]:
+        """The words with case and digits changed, and rare ones left; white space inside a word becomes `_`."""
+        words = ["_".join(word.split()) or "_" for word in words]
+        if self.lowercase:
+            words = [word.lower() for word in words]
+        if self.digits:
+            words = [NUMBER if word[-1:].isdigit() and DIGITS.fullmatch(word) else word for word in words]
+        return words
+
+    def learn(self, sentences: Callable[[], Iterable[Iterable[str]]]) -> None:
+        """Look at the training sentences for what is rare, if that matters."""
+        if self.min_count > 1:
+            counts = Counter(word for sentence in sentences() for word in self.plain(sentence))
+            self.known = {word for word, count in counts.items() if count >= self.min_count}
+
+
+class Summary:
+    """What became of a split: counted, and why something was left out."""
+
+    def __init__(self, name: str, sentences: str = "sentences", tokens: str = "tokens", count_labels: bool = False):
+        self.name, self.units, self.count_labels = name, (sentences, tokens), count_labels
+        self.sentences = self.tokens = 0
+        self.labels: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()  # what else there is to say, and how often it was so
+
+    def add(self, tokens: Sequence[str]) -> None:
+        """Count one sentence with these labels, or other tokens."""
+        self.sentences, self.tokens = self.sentences + 1, self.tokens + len(tokens)
+        if self.count_labels:
+            self.labels.update(tokens)
+
+    def __str__(self) -> str:
+        parts = [f"{self.sentences} {self.units[0]}", f"{self.tokens} {self.units[1]}"]
+        if self.count_labels:
+            parts.append(f"{len(self.labels)} labels")
+        parts += [f"{count} {note}" for note, count in self.notes.items() if count]
+        return f"{self.name}: {', '.join(parts)}"

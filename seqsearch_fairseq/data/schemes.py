@@ -10,7 +10,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from seqsearch_fairseq.data.columns import FormatError
+from seqsearch_fairseq.data.files import FormatError
 
 IOB1, IOB2, BIOES = "iob1", "iob2", "bioes"
 SCHEMES = (IOB1, IOB2, BIOES)
@@ -24,24 +24,33 @@ class Chunk(NamedTuple):
 
 
 class SchemeDetector:
-    """Which schemes the labels of a corpus keep to, sentence by sentence."""
+    """Which schemes the labels of a corpus keep to, sentence by sentence.
+
+    The first label that is not `O` tells whether they are labels of chunks at all.
+    """
 
     def __init__(self):
-        self.possible = dict.fromkeys(SCHEMES, True)
+        self.possible = list(SCHEMES)
         self.broken_by: dict[str, str] = {}  # scheme -> where it was first broken
-        self.chunks = 0
+        self.chunks: bool | None = None  # whether the labels are of chunks; None as long as all were O
 
-    def add(self, labels: Sequence[str], where: str) -> None:
-        """Look at one sentence; `where` names it in messages.
+    def add(self, labels: Sequence[str], where: str) -> bool:
+        """Look at one sentence; `where` names it in messages. Return whether its labels are of chunks.
 
         Raises:
-            FormatError: a label that is of no scheme.
+            FormatError: a label that is of no scheme, among those of chunks.
         """
-        self.chunks += sum(label != OUTSIDE for label in labels)
-        for scheme in SCHEMES:
-            if self.possible[scheme] and not keeps_to(scheme, labels, where):
-                self.possible[scheme] = False
+        if self.chunks is None:
+            first = next((label for label in labels if label != OUTSIDE), None)
+            self.chunks = None if first is None else _is_chunk_label(first)
+        if not self.chunks:
+            return False
+        chunks = decode(labels, where)
+        for scheme in list(self.possible):
+            if encode(chunks, len(labels), scheme) != list(labels):
+                self.possible.remove(scheme)
                 self.broken_by[scheme] = where
+        return True
 
     def found(self, name: str) -> str | None:
         """The scheme of all sentences so far, None where there was no chunk. IOB2 where it is IOB1 as well.
@@ -49,13 +58,16 @@ class SchemeDetector:
         Raises:
             FormatError: they keep to none.
         """
-        if self.chunks == 0:
+        if not self.chunks:
             return None
         for scheme in (IOB2, IOB1, BIOES):
-            if self.possible[scheme]:
+            if scheme in self.possible:
                 return scheme
         broken = "; ".join(f"{scheme} at {where}" for scheme, where in self.broken_by.items())
-        raise FormatError(f"{name} mixes schemes of chunk labels: it breaks {broken}")
+        raise FormatError(
+            f"{name} mixes schemes of chunk labels, or keeps to none: it breaks {broken}. --scheme none takes the "
+            "labels as they are, and a scheme's name converts them"
+        )
 
 
 def keeps_to(scheme: str, labels: Sequence[str], where: str = "a sentence") -> bool:
@@ -116,9 +128,12 @@ def parts(label: str, where: str = "a sentence") -> tuple[str, str]:
     Raises:
         FormatError: neither O nor B-, I-, E- or S- with a type.
     """
-    prefix, _, kind = label.partition("-")
     if label == OUTSIDE:
         return OUTSIDE, ""
-    if prefix not in ("B", "I", "E", "S") or not kind:
+    if not _is_chunk_label(label):
         raise FormatError(f"{where}: a chunk label must be O, or B-, I-, E- or S- with a type, got {label!r}")
-    return prefix, kind
+    return label[0], label[2:]
+
+
+def _is_chunk_label(label: str) -> bool:
+    return label[:2] in ("B-", "I-", "E-", "S-") and len(label) > 2

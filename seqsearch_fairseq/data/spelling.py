@@ -1,12 +1,9 @@
 """Spelling correction from any text: characters, some of them replaced (Bahdanau et al. 2017; Leblond et al. 2018)."""
 
 import string
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
-
-from seqsearch_fairseq.data.columns import FormatError
 
 SPACE = "_"  # how the space is written, which separates tokens
 ALPHABET = string.ascii_lowercase + string.digits + SPACE + ".,'-?!"  # 43 characters
@@ -17,15 +14,6 @@ class Pair(NamedTuple):
 
     corrupted: str
     correct: str
-
-
-def read_lines(lines: Iterable[bytes], name: str) -> Iterator[str]:
-    """Decode a file's lines, as a stream. Raises `FormatError` at one that is not UTF-8."""
-    for number, raw in enumerate(lines, 1):
-        try:
-            yield raw.decode("utf-8").strip("\r\n")
-        except UnicodeDecodeError as error:
-            raise FormatError(f"{name}, line {number}: not UTF-8 ({error.reason} at byte {error.start})") from error
 
 
 def pieces(line: str, length: int, most: int) -> list[str]:

@@ -10,10 +10,10 @@ from commands import ENVIRONMENT
 from fairseq.data import Dictionary
 from torch import nn
 
-from seqsearch_fairseq.data.columns import FormatError
 from seqsearch_fairseq.data.embeddings import load_embeddings
+from seqsearch_fairseq.data.files import FormatError
 from seqsearch_fairseq.data.letters import pixels_of, read_letters, token_of
-from seqsearch_fairseq.data.spelling import ALPHABET, corrupt, pieces, read_lines
+from seqsearch_fairseq.data.spelling import ALPHABET, corrupt, pieces
 from seqsearch_fairseq.errors import UsageError
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -50,7 +50,11 @@ def test_prepare_spelling(tmp_path):
     text.write_text("".join(f"line {i} of a text\n" for i in range(40)))
     done = run("prepare_spelling.py", text, tmp_path / "out", "--length", 4, "--pieces", 2, "--valid-every", 10)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["train: 64 pieces", "valid: 8 pieces", "test: 8 pieces"]
+    assert done.stdout.splitlines() == [
+        "train: 64 pieces, 256 characters",
+        "valid: 8 pieces, 32 characters",
+        "test: 8 pieces, 32 characters",
+    ]
     clean, noisy = ((tmp_path / "out" / f"train.{side}").read_text().splitlines() for side in ("clean", "noisy"))
     assert clean[:2] == ["l i n e", "_ 2 _ o"]
     assert all(len(a.split()) == len(b.split()) for a, b in zip(clean, noisy, strict=True))
@@ -67,11 +71,6 @@ def test_spelling_refuses_a_text_and_leaves_nothing_behind(tmp_path, content, me
     done = run("prepare_spelling.py", tmp_path / "text", tmp_path / "out")
     assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
-
-
-def test_lines_that_are_not_utf8_are_named():
-    with pytest.raises(FormatError, match="file, line 2: not UTF-8"):
-        list(read_lines([b"a\n", b"\xff\n"], "file"))
 
 
 def test_an_output_folder_that_holds_the_input_is_refused(tmp_path):
@@ -112,7 +111,12 @@ def test_prepare_letters(tmp_path):
     (tmp_path / "letter.data").write_text(letter_file(30))
     done = run("prepare_letters.py", tmp_path / "letter.data", tmp_path / "out", "--fold", 1, "--valid-every", 5)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "train: 16 words, valid: 4 words, test: 10 words; 90 distinct glyphs\n"
+    assert done.stdout.splitlines() == [
+        "train: 16 words, 48 letters",
+        "valid: 4 words, 12 letters",
+        "test: 10 words, 30 letters",
+        "90 distinct glyphs",
+    ]
     assert set((tmp_path / "out/test.letters").read_text().splitlines()) == {"c a t"}
     known = {line.split()[0] for line in (tmp_path / "out/dict.glyphs.txt").read_text().splitlines()}
     for split in ("train", "valid", "test"):
@@ -133,7 +137,7 @@ def test_prepare_letters(tmp_path):
 )
 def test_letters_that_break_the_format_are_refused(line, message):
     with pytest.raises(FormatError, match=message):
-        list(read_letters([line.encode()], "file"))
+        list(read_letters([line], "file"))
 
 
 def test_letters_without_a_test_fold_are_refused(tmp_path):

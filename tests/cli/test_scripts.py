@@ -46,12 +46,12 @@ def column_file(path: Path, sentences: int) -> Path:
     return path
 
 
-# ------------------------------------------------------------------------------------------------ prepare_columns.py
+# ------------------------------------------------------------------------------------------------ prepare_tagging.py
 
 
 def test_without_a_validation_file_some_training_sentences_are_for_validation(tmp_path):
     train, test = column_file(tmp_path / "train.tsv", 9), column_file(tmp_path / "test.tsv", 2)
-    out = succeeded("prepare_columns.py", tmp_path / "text", "--train", train, "--test", test, "--valid-every", 4)
+    out = succeeded("prepare_tagging.py", tmp_path / "text", "--train", train, "--test", test, "--valid-every", 4)
     assert "valid: 2 sentences, 4 tokens, 2 labels" in out
     words = {split: (tmp_path / "text" / f"{split}.words").read_text().split("\n") for split in ("train", "valid")}
     assert words["valid"] == ["word3 end", "word7 end", ""]
@@ -61,13 +61,13 @@ def test_without_a_validation_file_some_training_sentences_are_for_validation(tm
 def test_a_validation_file_leaves_the_training_file_whole(tmp_path):
     files = [column_file(tmp_path / f"{split}.tsv", 12) for split in ("train", "valid", "test")]
     flags = [part for flag, file in zip(("--train", "--valid", "--test"), files, strict=True) for part in (flag, file)]
-    out = succeeded("prepare_columns.py", tmp_path / "text", *flags)
+    out = succeeded("prepare_tagging.py", tmp_path / "text", *flags)
     assert "train: 12 sentences" in out and "valid: 12 sentences" in out
 
 
 def test_a_share_that_leaves_nothing_to_train_on_is_refused(refused):
-    said = refused("prepare_columns.py", "text", "--train", "file", "--test", "file", "--valid-every", 1)
-    assert "--valid-every must be at least 2, got 1" in said
+    said = refused("prepare_tagging.py", "text", "--train", "file", "--test", "file", "--valid-every", 1)
+    assert "argument --valid-every: must be at least 2, got 1" in said
 
 
 # ------------------------------------------------------------------------------------------------------ benchmark.py

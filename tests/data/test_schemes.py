@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
-from seqsearch_fairseq.data.columns import FormatError
+from seqsearch_fairseq.data.files import FormatError
 from seqsearch_fairseq.data.schemes import BIOES, IOB1, IOB2, SCHEMES, SchemeDetector, convert, decode, encode, keeps_to
 
 LABELS = ["O", "B-X", "I-X", "B-Y-Z", "I-Y-Z"]

@@ -1,0 +1,67 @@
+"""Text files as their publishers ship them: plain or compressed, read as a stream of lines whose numbers are known."""
+
+import bz2
+import gzip
+import lzma
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from tqdm import tqdm
+
+# The first bytes of a compressed file, whatever its name is.
+OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+BYTE_ORDER_MARK = "\ufeff"
+
+
+class FormatError(ValueError):
+    """The file breaks its format; the message names file and line."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file that is plain or compressed with gzip, bzip2 or xz.
+
+    Raises:
+        FormatError: while it is read, if a compressed file is cut short or broken.
+    """
+    with path.open("rb") as raw:
+        head = raw.peek(6)[:6]
+        opener = next((opener for magic, opener in OPENERS.items() if head.startswith(magic)), None)
+        if opener is None:
+            yield raw
+            return
+        try:
+            with opener(raw) as inner:
+                yield inner
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+            raise FormatError(f"{path} is cut short or broken: {error}") from error
+        except OSError as error:  # bzip2 says of broken data no more than this
+            if error.errno is not None:
+                raise
+            raise FormatError(f"{path} is cut short or broken: {error}") from error
+
+
+def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
+    """The lines of a file without their ends, as a stream.
+
+    Raises:
+        FormatError: bytes that are not of this encoding, or a compressed file that is cut short.
+    """
+    with opened(path) as lines:
+        for number, raw in enumerate(lines, 1):
+            try:
+                line = raw.decode(encoding)
+            except UnicodeDecodeError as error:
+                raise FormatError(
+                    f"{path}, line {number}: not {encoding.upper()} ({error.reason} at byte {error.start})"
+                ) from error
+            yield (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).strip("\r\n")
+
+
+def progress(items: Iterable, name: str, unit: str, total: int | None = None):
+    """The items, counted on standard error where that is a terminal."""
+    return tqdm(items, desc=name, unit=f" {unit}", total=total, disable=not sys.stderr.isatty())
