@@ -50,8 +50,8 @@ case $METHOD in
             OBJECTIVE=("${SMOOTHED[@]}")
         else
             KL_SCALE=${KL_SCALE:-200}
-            searnn "$METHOD" --searnn-roll-in "${ROLL_IN:-learned}" --searnn-cells "${CELLS:-5}" --searnn-sampling top-k=15 \
-                --searnn-neighbors 5 --searnn-cost "${COST:-bleu}" --searnn-reference-policy "${POLICY:-best-suffix}"
+            searnn "$METHOD" --searnn-roll-in "${ROLL_IN:-reference}" --searnn-cells "${CELLS:-5}" --searnn-sampling top-k=15 \
+                --searnn-neighbors 5 --searnn-cost "${COST:-bleu}" --searnn-reference-policy "${POLICY:-best-suffix-bleu-1}"
         fi
         train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${CONTINUE_FLAGS[@]}" --max-tokens 500 \
             --max-update "$SEARNN_UPDATES" "${OBJECTIVE[@]}"

@@ -14,7 +14,7 @@ from seqsearch_fairseq.algorithms.searnn.losses import FULL_SOFTMAX, LOSSES
 from seqsearch_fairseq.algorithms.searnn.policies import best_suffix_policy, copy_policy, max_f1_policy
 from seqsearch_fairseq.algorithms.searnn.rollouts import Space, greedy_tokens
 from seqsearch_fairseq.algorithms.searnn.subsampling import SAMPLERS
-from seqsearch_fairseq.algorithms.sequence_costs import FILL, SEQUENCE_COSTS, ChunkLabels
+from seqsearch_fairseq.algorithms.sequence_costs import COSTS_OF_MATCHES, FILL, SEQUENCE_COSTS, ChunkLabels
 from seqsearch_fairseq.criterions.search_criterion import (
     PER_BATCH,
     PER_SENTENCE,
@@ -26,7 +26,7 @@ from seqsearch_fairseq.criterions.search_criterion import (
 from seqsearch_fairseq.errors import UsageError
 
 ALL, CHUNK_F1 = "all", "chunk-f1"
-COPY, BEST_SUFFIX, MAX_F1 = "copy", "best-suffix", "max-f1"
+COPY, BEST_SUFFIX, BEST_BY_BLEU_1, MAX_F1 = "copy", "best-suffix", "best-suffix-bleu-1", "max-f1"
 PER_CELL = "cell"
 
 
@@ -55,11 +55,11 @@ class SearnnConfig(SearchCriterionConfig):
     searnn_focus_growth: int = field(
         default=1, metadata={"help": "with focused roll-outs: by how much these steps grow after each epoch"}
     )
-    searnn_reference_policy: ChoiceEnum([COPY, BEST_SUFFIX, MAX_F1]) = field(
+    searnn_reference_policy: ChoiceEnum([COPY, BEST_SUFFIX, BEST_BY_BLEU_1, MAX_F1]) = field(
         default=COPY,
         metadata={
             "help": "how the reference finishes a sequence: with the gold from that position on, with the suffix of "
-            "the gold that costs least, or with the labels of largest chunk F1"
+            "the gold that costs least or has the best BLEU-1, or with the labels of largest chunk F1"
         },
     )
     searnn_cost: ChoiceEnum([*SEQUENCE_COSTS, CHUNK_F1]) = field(
@@ -256,9 +256,13 @@ def _check_flags(cfg: SearnnConfig, mixture: dict[str, int], open_ended: bool, c
             f"--searnn-loss {loss} of some of the tokens needs --searnn-sampled-softmax: a token that was not tried "
             f"has no cost. Over the whole vocabulary {' and '.join(FULL_SOFTMAX)} can normalise"
         )
-    if policy == BEST_SUFFIX and not open_ended:
+    if policy in (BEST_SUFFIX, BEST_BY_BLEU_1) and not open_ended:
         raise UsageError(
-            "--searnn-reference-policy best-suffix is for search_translation: a tagger's output has one length"
+            f"--searnn-reference-policy {policy} is for search_translation: a tagger's output has one length"
+        )
+    if policy == BEST_BY_BLEU_1 and cost not in COSTS_OF_MATCHES:
+        raise UsageError(
+            f"--searnn-reference-policy {policy} goes with --searnn-cost {', '.join(COSTS_OF_MATCHES)}, got {cost}"
         )
     if cost == CHUNK_F1 and open_ended:
         raise UsageError("--searnn-cost chunk-f1 is for search_tagging: chunks need one label a word")
@@ -270,7 +274,12 @@ def _cost_and_reference(cfg: SearnnConfig, task, candidates: Tensor):
     name, policy = str(cfg.searnn_cost), str(cfg.searnn_reference_policy)
     if name != CHUNK_F1:
         cost = SEQUENCE_COSTS[name]
-        return cost, (best_suffix_policy(name) if policy == BEST_SUFFIX else copy_policy(cost))
+        policies = {
+            COPY: lambda: copy_policy(cost),
+            BEST_SUFFIX: lambda: best_suffix_policy(name),
+            BEST_BY_BLEU_1: lambda: best_suffix_policy(name, "bleu-1"),
+        }
+        return cost, policies[policy]()
     symbols = task.target_dictionary.symbols
     try:
         labels = ChunkLabels([symbol if keep else None for symbol, keep in zip(symbols, candidates, strict=True)])

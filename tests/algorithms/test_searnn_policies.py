@@ -55,6 +55,23 @@ def test_the_best_suffix(name, pairs, extra, more):
     torch.testing.assert_close(plain.tolist(), expected)
 
 
+@pytest.mark.parametrize("name", ["bleu", "gleu"])
+@given(pairs=pairs, extra=st.integers(0, 2), more=st.integers(0, 2))
+def test_a_suffix_that_is_chosen_by_bleu_1(name, pairs, extra, more):
+    expected = []
+    for prefix, gold in pairs:
+        finished = [prefix + gold[begin:] for begin in range(len(gold) + 1)]
+        expected.append(COSTS[name](min(finished, key=lambda row: round(COSTS["bleu-1"](row, gold), 12)), gold))
+    prefixes, gold = zip(*pairs, strict=True)
+    found = best_suffix_policy(name, "bleu-1")(filled(prefixes, more), filled(gold, extra))
+    torch.testing.assert_close(found.tolist(), expected)
+
+
+def test_only_costs_of_matches_can_be_priced_apart():
+    with pytest.raises(ValueError, match="must be one of bleu, bleu-1, gleu beside `chosen_by`, got edit"):
+        best_suffix_policy("edit", "bleu-1")
+
+
 @given(
     pairs=st.lists(
         st.integers(1, 5).flatmap(

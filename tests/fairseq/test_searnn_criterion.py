@@ -193,6 +193,7 @@ def test_what_is_logged(loaded, arch):
         ({"searnn_sampling": "uniform", "searnn_loss": "llcas"}, "needs --searnn-sampled-softmax"),
         ({"searnn_cost": "chunk-f1"}, "--searnn-cost chunk-f1 is for search_tagging"),
         ({"searnn_reference_policy": "max-f1"}, "max-f1 goes with --searnn-cost chunk-f1, got hamming"),
+        ({"searnn_reference_policy": "best-suffix-bleu-1"}, "goes with --searnn-cost bleu, bleu-1, gleu, got hamming"),
     ],
 )
 def test_bad_flags_are_refused(loaded, options, message):

@@ -1,7 +1,7 @@
 """The reference policy of SEARNN: how one who knows the gold would finish a sequence, and what that costs.
 
     copy         output what the gold holds at these positions
-    best-suffix  append the suffix of the gold that costs least (BLEU, GLEU, edit distance)
+    best-suffix  append the suffix of the gold that costs least (BLEU, GLEU, edit distance), or is best by BLEU-1
     max-f1       finish a right chunk, end a wrong one, and copy all the chunks that follow
 
 None of them needs the model, so that a reference roll-out is never run. Sequences are as in `sequence_costs.py`: rows
@@ -37,12 +37,21 @@ def copy_policy(cost: SequenceCost) -> ReferencePolicy:
     return finish
 
 
-def best_suffix_policy(name: str) -> ReferencePolicy:
-    """Append whichever suffix of the gold costs least, the empty one included, by the cost called `name`."""
-    if name == "edit":
+def best_suffix_policy(name: str, chosen_by: str | None = None) -> ReferencePolicy:
+    """Append whichever suffix of the gold costs least, the empty one included, by the cost called `name`.
+
+    Args:
+        name: of the cost.
+        chosen_by: another cost by which the suffix is chosen, the longest where several tie; `name` then prices it. The
+            authors choose by BLEU-1 and price by BLEU. Both must be of `COSTS_OF_MATCHES`.
+    """
+    if name == "edit" and chosen_by is None:
         return _least_edit_over_suffixes
     if name in COSTS_OF_MATCHES:
-        return lambda prefixes, gold: _least_over_suffix_matches(prefixes, gold, COSTS_OF_MATCHES[name])
+        pays, chooses = COSTS_OF_MATCHES[name], COSTS_OF_MATCHES[chosen_by or name]
+        return lambda prefixes, gold: _least_over_suffix_matches(prefixes, gold, pays, chooses)
+    if chosen_by is not None:
+        raise ValueError(f"`name` must be one of {', '.join(COSTS_OF_MATCHES)} beside `chosen_by`, got {name}")
     return lambda prefixes, gold: least_over_suffixes(prefixes, gold, SEQUENCE_COSTS[name])
 
 
@@ -82,8 +91,8 @@ def _least_edit_over_suffixes(prefixes: Tensor, gold: Tensor) -> Tensor:
     return least.double() / gold_lengths.clamp(min=1)
 
 
-def _least_over_suffix_matches(prefixes: Tensor, gold: Tensor, cost_of_matches) -> Tensor:
-    """As `least_over_suffixes`, from counts.
+def _least_over_suffix_matches(prefixes: Tensor, gold: Tensor, pays, chooses) -> Tensor:
+    """As `least_over_suffixes`, from counts: what `pays` says of the suffix that `chooses` finds cheapest.
 
     An n-gram of the gold is in a prefix with a suffix as often as in the prefix, plus in the suffix, plus where they
     meet: with k tokens of the prefix and n - k of the suffix. No sequence is put together.
@@ -92,8 +101,10 @@ def _least_over_suffix_matches(prefixes: Tensor, gold: Tensor, cost_of_matches) 
     begin = torch.arange(gold.size(1) + 1, device=gold.device)  # (J,) where in the gold the suffix begins
     matches = [_suffix_matches(prefixes, lengths, gold, n) for n in range(1, MAX_ORDER + 1)]  # each (R, J)
     totals = lengths.unsqueeze(1) + (gold_lengths.unsqueeze(1) - begin).clamp(min=0)
-    costs = cost_of_matches(torch.stack(matches, dim=2), totals, gold_lengths.unsqueeze(1))
-    return costs.amin(dim=1)
+    counts = torch.stack(matches, dim=2), totals, gold_lengths.unsqueeze(1)
+    if pays is chooses:
+        return pays(*counts).amin(dim=1)
+    return pays(*counts).gather(1, chooses(*counts).argmin(dim=1, keepdim=True)).squeeze(1)
 
 
 def _suffix_matches(prefixes: Tensor, lengths: Tensor, gold: Tensor, n: int) -> Tensor:
