@@ -11,12 +11,13 @@ import itertools
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from seqsearch_fairseq.data.ccgbank import SECTIONS, section_files
 from seqsearch_fairseq.data.columns import Sentence, is_document_mark
 from seqsearch_fairseq.data.files import FormatError, progress, read_lines
-from seqsearch_fairseq.data.layouts import LAYOUTS
+from seqsearch_fairseq.data.layouts import LAYOUTS, add_layout_options, resolve_columns
 from seqsearch_fairseq.data.preparation import (
     Summary,
     Words,
@@ -39,9 +40,9 @@ def main() -> int:
         parser.error("the corpus must be given: --train FILE and --test FILE, or --ccgbank FOLDER")
     if args.ccgbank is not None and (args.train or args.valid or args.test):
         parser.error("--ccgbank finds its files by --sections; leave out --train, --valid and --test")
-    for name in ("word_column", "label_column"):
-        if getattr(args, name) is None:
-            setattr(args, name, getattr(LAYOUTS[args.layout], name.removesuffix("_column")))
+    if args.ccgbank is not None:
+        args.layout = "auto"
+    resolve_columns(args)
     return run(lambda: prepare(args))
 
 
@@ -59,11 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         files.add_argument(
             f"--{split}-sections", default=sections, metavar="NN-NN", help="of --ccgbank (default: %(default)s)"
         )
-    layouts = "; ".join(f"{name}: {layout.about}" for name, layout in LAYOUTS.items())
-    files.add_argument("--layout", choices=list(LAYOUTS), default="columns", help=f"{layouts} (default: %(default)s)")
-    files.add_argument("--encoding", default="utf-8", help="iso-8859-1 for CoNLL-2002 and 2003 (default: %(default)s)")
-    files.add_argument("--word-column", type=int, metavar="N", help="of the words, from 0, if not the layout's")
-    files.add_argument("--label-column", type=int, metavar="N", help="of the labels, if not the layout's; -1: the last")
+    add_layout_options(files)
     files.add_argument(
         "--factor",
         action="append",
@@ -93,8 +90,6 @@ def factor(text: str) -> tuple[str, int]:
 def prepare(args: argparse.Namespace) -> Iterator[str]:
     """Write all splits; yield the summary of each, and the scheme of the labels."""
     if args.ccgbank is not None:
-        args.layout = "auto"
-        args.word_column, args.label_column = LAYOUTS["auto"].word, LAYOUTS["auto"].label
         files = {split: section_files(args.ccgbank, getattr(args, f"{split}_sections")) for split in SPLITS}
         args.valid = files["valid"]
     else:
@@ -121,7 +116,7 @@ def write(
     with ExitStack() as stack:
         out = {side: stack.enter_context((output / f"{split}.{side}").open("w", encoding="utf-8")) for side in sides}
         for path, sentence in itertools.islice(sentences(files, split, args, summary), args.limit):
-            where = f"{path}, line {sentence.lines[0]}"
+            where = partial(sentence.where, str(path))
             tags = pick(sentence, args.label_column, path)
             if args.scheme != AS_THEY_ARE and detector.add(tags, where) and args.scheme in SCHEMES:
                 tags = convert(tags, args.scheme, where)
@@ -172,7 +167,7 @@ def pick(sentence: Sentence, column: int, path: Path) -> list[str]:
     except IndexError:
         row = next(i for i, row in enumerate(sentence.rows) if not -len(row) <= column < len(row))
         raise FormatError(
-            f"{path}, line {sentence.lines[row]}: there is no column {column}, the line has {len(sentence.rows[row])}"
+            f"{sentence.where(str(path), row)}: there is no column {column}, the line has {len(sentence.rows[row])}"
         ) from None
 
 

@@ -1,16 +1,24 @@
-"""`python -m seqsearch_fairseq`: where the plug-in is and what it adds to fairseq."""
+"""`python -m seqsearch_fairseq`: where the plug-in is and what it adds to fairseq, and its scorers on plain files."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import seqsearch_fairseq
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m seqsearch_fairseq", description=__doc__)
     parser.add_argument("--user-dir", action="store_true", help="print the folder for fairseq's --user-dir, alone")
     parser.add_argument("--version", action="store_true", help="print the version, alone")
+    commands = parser.add_subparsers(dest="command", metavar="score")
+    score = commands.add_parser("score", help="score a file of predictions against one of references, line by line")
+    score.add_argument("--scoring", required=True, help="tag_accuracy, chunk_f1, edit_distance, or one of fairseq's")
+    score.add_argument("--ref", required=True, type=Path, metavar="FILE", help="references, a sentence a line")
+    score.add_argument("--sys", required=True, type=Path, metavar="FILE", help="predictions, a sentence a line")
     args = parser.parse_args()
+    if args.command == "score":
+        return _score(args)
     folder = Path(seqsearch_fairseq.__file__).resolve().parent
     if args.user_dir:
         print(folder)
@@ -21,6 +29,23 @@ def main() -> None:
         print(f"--user-dir {folder}")
         for kind, names in registered().items():
             print(f"{kind}: {', '.join(names)}")
+    return 0
+
+
+def _score(args: argparse.Namespace) -> int:
+    from fairseq.scoring import SCORER_REGISTRY
+
+    from seqsearch_fairseq.data.files import FormatError
+    from seqsearch_fairseq.scoring.files import score_files
+
+    try:
+        if args.scoring not in SCORER_REGISTRY:
+            raise FormatError(f"--scoring must be one of {', '.join(sorted(SCORER_REGISTRY))}, got {args.scoring!r}")
+        print(score_files(args.scoring, args.ref, args.sys).result_string())
+    except (FormatError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def registered() -> dict[str, list[str]]:
@@ -44,4 +69,4 @@ def registered() -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

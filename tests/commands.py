@@ -6,7 +6,7 @@ test. What fairseq leaves behind in global state is undone here and nowhere else
 
 import contextlib
 import fcntl
-import importlib
+import importlib.util
 import io
 import json
 import logging
@@ -179,6 +179,29 @@ def _clean_fairseq(stream: io.StringIO):
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+
+
+class Script(NamedTuple):
+    """What became of a script that was run in this process."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def script(name: str, *arguments) -> Script:
+    """`python scripts/NAME ARGUMENTS` in this process."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / "scripts" / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    out, err = io.StringIO(), io.StringIO()
+    argv = [name, *map(str, arguments)]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.object(sys, "argv", argv):
+        try:
+            status = module.main()
+        except SystemExit as ended:  # argparse
+            status = ended.code
+    return Script(status, out.getvalue(), err.getvalue())
 
 
 def _number(value):

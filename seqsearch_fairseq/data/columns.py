@@ -12,6 +12,10 @@ class Sentence(NamedTuple):
     lines: list[int]  # the number of each token's line in the file, from 1
     rows: list[list[str]]  # one list of columns a token
 
+    def where(self, name: str, position: int) -> str:
+        """The place of a token, for messages."""
+        return f"{name}, line {self.lines[position]}"
+
 
 def read_columns(lines: Iterable[str], name: str, comments: bool = False) -> Iterator[Sentence]:
     """Yield the sentences of a column file, as a stream.
@@ -51,7 +55,7 @@ def read_columns(lines: Iterable[str], name: str, comments: bool = False) -> Ite
 def split_columns(text: str) -> list[str]:
     """A line's columns: separated by tabs where there is one, else by single spaces (more at its end count nothing)."""
     if "\t" in text:
-        return [column.strip() for column in text.split("\t")]
+        return [column.strip(" ") for column in text.split("\t")]
     return text.rstrip(" ").split(" ")
 
 

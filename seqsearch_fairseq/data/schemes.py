@@ -7,7 +7,7 @@
 `O` is outside of any chunk. A type may hold hyphens (`B-GPE-PART` is of type `GPE-PART`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from seqsearch_fairseq.data.files import FormatError
@@ -15,6 +15,12 @@ from seqsearch_fairseq.data.files import FormatError
 IOB1, IOB2, BIOES = "iob1", "iob2", "bioes"
 SCHEMES = (IOB1, IOB2, BIOES)
 OUTSIDE = "O"
+
+Where = Callable[[int], str]  # names the place of a sentence's label, by its position, in messages
+
+
+def _somewhere(position: int) -> str:
+    return f"label {position + 1}"
 
 
 class Chunk(NamedTuple):
@@ -34,8 +40,8 @@ class SchemeDetector:
         self.broken_by: dict[str, str] = {}  # scheme -> where it was first broken
         self.chunks: bool | None = None  # whether the labels are of chunks; None as long as all were O
 
-    def add(self, labels: Sequence[str], where: str) -> bool:
-        """Look at one sentence; `where` names it in messages. Return whether its labels are of chunks.
+    def add(self, labels: Sequence[str], where: Where) -> bool:
+        """Look at one sentence. Return whether its labels are of chunks.
 
         Raises:
             FormatError: a label that is of no scheme, among those of chunks.
@@ -49,7 +55,7 @@ class SchemeDetector:
         for scheme in list(self.possible):
             if encode(chunks, len(labels), scheme) != list(labels):
                 self.possible.remove(scheme)
-                self.broken_by[scheme] = where
+                self.broken_by[scheme] = where(0)
         return True
 
     def found(self, name: str) -> str | None:
@@ -70,17 +76,17 @@ class SchemeDetector:
         )
 
 
-def keeps_to(scheme: str, labels: Sequence[str], where: str = "a sentence") -> bool:
+def keeps_to(scheme: str, labels: Sequence[str], where: Where = _somewhere) -> bool:
     """Whether a sentence is what `encode` would write in this scheme."""
     return encode(decode(labels, where), len(labels), scheme) == list(labels)
 
 
-def convert(labels: Sequence[str], scheme: str, where: str = "a sentence") -> list[str]:
+def convert(labels: Sequence[str], scheme: str, where: Where = _somewhere) -> list[str]:
     """The same chunks in another scheme."""
     return encode(decode(labels, where), len(labels), scheme)
 
 
-def decode(labels: Iterable[str], where: str = "a sentence") -> list[Chunk]:
+def decode(labels: Iterable[str], where: Where = _somewhere) -> list[Chunk]:
     """The chunks of a sentence, as conlleval finds them in any of the schemes.
 
     A chunk begins at B and S, and at I and E after another type, O, E or S; it ends after E and S.
@@ -91,7 +97,7 @@ def decode(labels: Iterable[str], where: str = "a sentence") -> list[Chunk]:
     chunks: list[Chunk] = []
     open_kind, begin, position = "", 0, -1
     for position, label in enumerate(labels):
-        prefix, kind = parts(label, where)
+        prefix, kind = parts(label, position, where)
         if open_kind and (prefix in ("O", "B", "S") or kind != open_kind):
             chunks.append(Chunk(open_kind, begin, position))
             open_kind = ""
@@ -122,7 +128,7 @@ def encode(chunks: Iterable[Chunk], length: int, scheme: str) -> list[str]:
     return labels
 
 
-def parts(label: str, where: str = "a sentence") -> tuple[str, str]:
+def parts(label: str, position: int = 0, where: Where = _somewhere) -> tuple[str, str]:
     """Prefix and type: `O` has an empty one.
 
     Raises:
@@ -131,7 +137,7 @@ def parts(label: str, where: str = "a sentence") -> tuple[str, str]:
     if label == OUTSIDE:
         return OUTSIDE, ""
     if not _is_chunk_label(label):
-        raise FormatError(f"{where}: a chunk label must be O, or B-, I-, E- or S- with a type, got {label!r}")
+        raise FormatError(f"{where(position)}: a chunk label must be O, or B-, I-, E- or S- with a type, got {label!r}")
     return label[0], label[2:]
 
 

@@ -1,7 +1,10 @@
-"""F1 of labelled chunks, for `fairseq-generate --scoring chunk_f1`."""
+"""F1 of labelled chunks, for `fairseq-generate --scoring chunk_f1` and for validation."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fairseq.dataclass import FairseqDataclass
 from fairseq.scoring import register_scorer
@@ -11,6 +14,47 @@ from seqsearch_fairseq.scoring.tag_scorer import TagScorer
 CHUNK_LABEL = re.compile(r"O|[BIES]-.+")
 
 
+class ChunkCounts(NamedTuple):
+    """Chunks of each type."""
+
+    right: Counter[str]  # in gold and prediction
+    predicted: Counter[str]
+    gold: Counter[str]
+
+
+class Score(NamedTuple):
+    """In per cent; 0 where there is nothing to divide by."""
+
+    f1: float
+    precision: float
+    recall: float
+
+
+def count_chunks(gold: Iterable[Sequence[str]], predicted: Iterable[Sequence[str]]) -> ChunkCounts:
+    """Compare the chunks of each gold sentence with those of its prediction, as conlleval does, by seqeval.
+
+    A label of another form, fairseq's mark of an unknown one for instance, counts as a chunk of one word.
+    """
+    from seqeval.metrics.sequence_labeling import get_entities  # here: it loads scikit-learn, which takes a second
+
+    found = [set(get_entities([[_as_chunk(label) for label in row] for row in rows])) for rows in (gold, predicted)]
+    kinds = (Counter(kind for kind, _, _ in chunks) for chunks in (found[0] & found[1], found[1], found[0]))
+    return ChunkCounts(*kinds)
+
+
+def score_of(right: int, predicted: int, gold: int) -> Score:
+    """F1, precision and recall from numbers of chunks."""
+    parts = 2 * right, right, right
+    wholes = predicted + gold, predicted, gold
+    return Score(*(100.0 * part / whole if whole else 0.0 for part, whole in zip(parts, wholes, strict=True)))
+
+
+def are_chunk_labels(labels: Iterable[str]) -> bool:
+    """Whether these are labels of chunks: all of them O or with a prefix, and one with a prefix."""
+    labels = set(labels)
+    return all(map(CHUNK_LABEL.fullmatch, labels)) and bool(labels - {"O"})
+
+
 @dataclass
 class ChunkF1Config(FairseqDataclass):
     pass
@@ -18,30 +62,28 @@ class ChunkF1Config(FairseqDataclass):
 
 @register_scorer("chunk_f1", dataclass=ChunkF1Config)
 class ChunkF1Scorer(TagScorer):
-    """Precision, recall and F1 of chunks as the CoNLL shared tasks count them (IOB1, IOB2 or BIOES), by seqeval.
-
-    A label of another form, fairseq's mark of an unknown one for instance, counts as a chunk of one word.
-    """
+    """Precision, recall and F1 of chunks as the CoNLL tasks count them (IOB1, IOB2 or BIOES): of all, and by type."""
 
     name = "chunk_f1"
 
     def score(self) -> float:
         """F1 in per cent; 0 where there is no chunk at all."""
-        return self._percent("f1_score")
+        return self._overall(count_chunks(self.gold, self.predicted)).f1
 
     def result_string(self) -> str:
-        precision, recall = self._percent("precision_score"), self._percent("recall_score")
-        return f"chunk F1: {self.score():.2f} % (precision {precision:.2f} %, recall {recall:.2f} %)"
+        counts = count_chunks(self.gold, self.predicted)
+        overall = self._overall(counts)
+        lines = [f"chunk F1: {overall.f1:.2f} % (precision {overall.precision:.2f} %, recall {overall.recall:.2f} %)"]
+        for kind in sorted(counts.gold | counts.predicted):
+            by_kind = score_of(*(count[kind] for count in counts))
+            lines.append(
+                f"  {kind}: {by_kind.f1:.2f} % (precision {by_kind.precision:.2f} %, recall {by_kind.recall:.2f} %; "
+                f"{counts.gold[kind]} gold, {counts.predicted[kind]} predicted)"
+            )
+        return "\n".join(lines)
 
-    def _percent(self, metric: str) -> float:
-        import seqeval.metrics  # here, because it loads scikit-learn, which takes a second
-
-        if not self.gold:
-            return 0.0
-        gold, predicted = (
-            [[_as_chunk(label) for label in row] for row in rows] for rows in (self.gold, self.predicted)
-        )
-        return 100.0 * float(getattr(seqeval.metrics, metric)(gold, predicted, zero_division=0))
+    def _overall(self, counts: ChunkCounts) -> Score:
+        return score_of(*(count.total() for count in counts))
 
 
 def _as_chunk(label: str) -> str:

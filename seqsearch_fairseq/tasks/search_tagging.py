@@ -5,6 +5,7 @@ appends is taken off both sides: it is not predicted, not scored and not counted
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,13 +17,18 @@ from fairseq.tasks import register_task
 from seqsearch_fairseq.adapters import FairseqStep
 from seqsearch_fairseq.algorithms.hard_beam import hard_beam
 from seqsearch_fairseq.errors import UsageError
+from seqsearch_fairseq.scoring.chunk_f1 import ChunkCounts, are_chunk_labels, count_chunks, score_of
 from seqsearch_fairseq.tasks.search_task import FILLER, SearchTask, SearchTaskConfig, match_decoder_length
 
 
 @dataclass
 class SearchTaggingConfig(SearchTaskConfig):
     tagging_valid_beam: int = field(
-        default=3, metadata={"help": "beam width of the accuracy_beam that validation logs beside accuracy_greedy"}
+        default=3,
+        metadata={
+            "help": "beam width of the accuracy_beam that validation logs beside accuracy_greedy, and of the "
+            "chunk_f1_beam beside chunk_f1_greedy where the labels are of chunks"
+        },
     )
 
 
@@ -36,7 +42,8 @@ class SearchTaggingTask(SearchTask):
     def setup_task(cls, cfg, **kwargs):
         if cfg.eval_bleu:
             raise UsageError(
-                "--eval-bleu is for search_translation; search_tagging logs accuracy_greedy, accuracy_beam"
+                "--eval-bleu is for search_translation; search_tagging logs accuracy_greedy, accuracy_beam, and "
+                "chunk_f1_greedy, chunk_f1_beam where the labels are of chunks"
             )
         if cfg.truncate_source:
             raise UsageError("--truncate-source would leave labels without words; use --max-source-positions to drop")
@@ -91,20 +98,37 @@ class SearchTaggingTask(SearchTask):
 
     def valid_step(self, sample, model, criterion):
         loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
+        target = sample["target"]
         for name, beam_size in (("greedy", 1), ("beam", self.cfg.tagging_valid_beam)):
-            logging_output[f"_correct_{name}"] = self._correct(sample, model, beam_size)
+            best = self._best_labels(sample, model, beam_size)
+            logging_output[f"_correct_{name}"] = int(best.eq(target).sum())
+            if self.labels_are_chunks:
+                counts = count_chunks(self._symbols(target), self._symbols(best))
+                for kind, count in zip(counts._fields, counts, strict=True):
+                    logging_output[f"_chunks_{kind}_{name}"] = count.total()
         logging_output["_labels"] = int(self.search_lengths(sample).sum())
         return loss, sample_size, logging_output
 
+    @cached_property
+    def labels_are_chunks(self) -> bool:
+        """Whether the labels are O, and B-, I-, E- or S- with a type."""
+        names = zip(self.target_dictionary.symbols, self.search_candidates().tolist(), strict=True)
+        return are_chunk_labels(name for name, is_label in names if is_label)
+
+    def _symbols(self, labels: torch.Tensor) -> list[list[str]]:
+        """(B, T) -> the labels of each sentence, without padding."""
+        symbols, pad = self.target_dictionary.symbols, self.target_dictionary.pad()
+        return [[symbols[label] for label in row if label != pad] for row in labels.tolist()]
+
     @torch.no_grad()
-    def _correct(self, sample, model, beam_size: int) -> int:
-        """Number of right labels in the best hypothesis of a beam search of width `beam_size`."""
+    def _best_labels(self, sample, model, beam_size: int) -> torch.Tensor:
+        """(B, T) the best hypothesis of a beam search of width `beam_size`, with padding where the target has it."""
         net_input = sample["net_input"]
         encoder_out = model.encoder(net_input["src_tokens"], net_input["src_lengths"])
         step = FairseqStep(model, encoder_out, len(sample["target"]))
         candidates = self.search_candidates().to(sample["target"].device)
         best = hard_beam(step, self.search_lengths(sample), beam_size, candidates).tokens[:, 0]
-        return int(best.eq(sample["target"]).sum())
+        return best.masked_fill(sample["target"].eq(self.target_dictionary.pad()), self.target_dictionary.pad())
 
     def reduce_metrics(self, logging_outputs, criterion):
         super().reduce_metrics(logging_outputs, criterion)
@@ -113,6 +137,17 @@ class SearchTaggingTask(SearchTask):
             for name in ("greedy", "beam"):
                 correct = sum(log.get(f"_correct_{name}", 0) for log in logging_outputs)
                 metrics.log_scalar(f"accuracy_{name}", 100 * float(correct) / float(labels), int(labels), round=2)
+                if self.labels_are_chunks:
+                    self._log_chunk_f1(logging_outputs, name)
+
+    def _log_chunk_f1(self, logging_outputs, name: str) -> None:
+        """F1 over all batches: their counts are added up, and then divided."""
+        keys = [f"_chunks_{kind}_{name}" for kind in ChunkCounts._fields]
+        for key in keys:
+            metrics.log_scalar_sum(key, int(sum(log.get(key, 0) for log in logging_outputs)))
+        metrics.log_derived(
+            f"chunk_f1_{name}", lambda meters: round(score_of(*(meters[key].sum for key in keys)).f1, 2)
+        )
 
 
 class OneLabelAWord(search.BeamSearch):

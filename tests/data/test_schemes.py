@@ -12,6 +12,11 @@ LABELS = ["O", "B-X", "I-X", "B-Y-Z", "I-Y-Z"]
 sentences = st.lists(st.sampled_from(LABELS), min_size=1, max_size=9)
 
 
+def at(line: int):
+    """Names the place of any label as this line."""
+    return lambda position: f"line {line}"
+
+
 @given(labels=sentences)
 def test_chunks_are_seqevals(labels):
     assert [(c.kind, c.begin, c.end - 1) for c in decode(labels)] == get_entities(labels)
@@ -37,16 +42,16 @@ def test_the_schemes():
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_detection(scheme):
     found = SchemeDetector()
-    found.add(["O"], "line 1")
+    found.add(["O"], at(1))
     assert found.found("file") is None
-    found.add(convert(["B-X", "I-X", "B-X", "O", "B-Y"], scheme), "line 3")
+    found.add(convert(["B-X", "I-X", "B-X", "O", "B-Y"], scheme), at(3))
     assert found.found("file") == scheme
 
 
 def test_mixed_schemes_are_named_with_their_lines():
     found = SchemeDetector()
-    found.add(["B-X", "I-X", "B-X"], "line 1")  # not IOB1
-    found.add(["O", "I-X"], "line 5")  # not IOB2
+    found.add(["B-X", "I-X", "B-X"], at(1))  # not IOB1
+    found.add(["O", "I-X"], at(5))  # not IOB2
     with pytest.raises(FormatError, match="file mixes schemes .* iob1 at line 1; bioes at line 1; iob2 at line 5"):
         found.found("file")
 
@@ -54,6 +59,6 @@ def test_mixed_schemes_are_named_with_their_lines():
 @pytest.mark.parametrize("label", ["X", "B", "B-", "Q-X", ""])
 def test_other_labels_are_refused(label):
     with pytest.raises(FormatError, match=f"line 7: a chunk label must be O, or .* got '{label}'"):
-        decode([label], "line 7")
+        decode([label], at(7))
     with pytest.raises(ValueError, match="`scheme` must be one of"):
         encode([], 1, "bio")

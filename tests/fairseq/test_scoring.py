@@ -1,11 +1,20 @@
 """The scorers tag_accuracy, chunk_f1 and edit_distance."""
 
+import itertools
+import re
+import sys
+from unittest import mock
+
 import pytest
+import seqeval.metrics
 from fairseq.scoring import build_scorer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqsearch_fairseq.__main__ import main
+from seqsearch_fairseq.data.files import FormatError
 from seqsearch_fairseq.errors import UsageError
+from seqsearch_fairseq.scoring.files import in_order, read_hypotheses
 
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
@@ -18,14 +27,17 @@ def scored(name: str, *pairs: tuple[str, str]):
 
 
 def chunks(labels: list[str]) -> set[tuple[str, int, int]]:
-    """(type, first, last) of each chunk, as conlleval reads IOB1 and IOB2: it begins at B or where the type changes."""
+    """(type, first, last) of each chunk, by the rules of conlleval: does one end, and one begin, between two labels?"""
+    split = [("O", "") if label == "O" else (label[0], label[2:]) for label in ["O", *labels, "O"]]
     found, start = set(), None
-    for i, label in enumerate([*labels, "O"]):
-        kind = label[2:]
-        if start is not None and (label == "O" or label[0] == "B" or kind != labels[start][2:]):
-            found.add((labels[start][2:], start, i - 1))
+    for i, ((before, kind_before), (now, kind)) in enumerate(itertools.pairwise(split)):
+        changes = now != "O" and kind != kind_before
+        ends = before in "ES" or (before in "BI" and now in "BSO") or (before != "O" and changes)
+        begins = now in "BS" or (now in "IE" and before in "OES") or changes
+        if ends and start is not None:
+            found.add((kind_before, start, i - 1))
             start = None
-        if label != "O" and start is None:
+        if begins:
             start = i
     return found
 
@@ -46,21 +58,38 @@ def test_edit_distance_counts_tokens_over_all_sentences():
 def test_chunk_f1_counts_whole_chunks_over_all_sentences():
     scorer = scored("chunk_f1", ("B-PER I-PER O B-LOC", "B-PER I-PER O B-PER"), ("B-LOC", "O"))
     assert scorer.score() == pytest.approx(100 * 2 * (1 / 2) * (1 / 3) / (1 / 2 + 1 / 3))
-    assert scorer.result_string() == "chunk F1: 40.00 % (precision 50.00 %, recall 33.33 %)"
+    assert scorer.result_string().splitlines() == [
+        "chunk F1: 40.00 % (precision 50.00 %, recall 33.33 %)",
+        "  LOC: 0.00 % (precision 0.00 %, recall 0.00 %; 2 gold, 0 predicted)",
+        "  PER: 66.67 % (precision 50.00 %, recall 100.00 %; 1 gold, 2 predicted)",
+    ]
 
 
-@given(st.lists(st.lists(st.tuples(*[st.sampled_from(LABELS)] * 2), min_size=1, max_size=8), min_size=1, max_size=4))
-def test_chunk_f1_is_that_of_the_shared_tasks(sentences):
-    pairs = [list(zip(*sentence, strict=True)) for sentence in sentences]
+@pytest.mark.parametrize("prefixes", ["BI", "I", "BIES"])
+@given(data=st.data())
+def test_chunk_f1_is_that_of_the_shared_tasks_and_of_seqeval(prefixes, data):
+    labels = st.sampled_from(["O", *(f"{prefix}-{kind}" for prefix in prefixes for kind in ("PER", "LOC"))])
+    sentence = st.lists(st.tuples(labels, labels), min_size=1, max_size=8)
+    pairs = [list(zip(*rows, strict=True)) for rows in data.draw(st.lists(sentence, min_size=1, max_size=4))]
+    scorer = scored("chunk_f1", *((" ".join(gold), " ".join(predicted)) for gold, predicted in pairs))
+    lines = {line.split(":")[0].strip(): line for line in scorer.result_string().splitlines()}
     gold, predicted = ([chunks(list(pair[side])) for pair in pairs] for side in (0, 1))
-    right = sum(len(g & p) for g, p in zip(gold, predicted, strict=True))
-    total = sum(map(len, gold)) + sum(map(len, predicted))
-    found = scored("chunk_f1", *((" ".join(pair[0]), " ".join(pair[1])) for pair in pairs)).score()
-    assert found == pytest.approx(200 * right / total if total else 0.0)
+    for name, kinds in (("chunk F1", {"PER", "LOC"}), ("PER", {"PER"}), ("LOC", {"LOC"})):
+        there, found, right = (
+            sum(kind in kinds for rows in sets for kind, _, _ in rows)
+            for sets in (gold, predicted, [g & p for g, p in zip(gold, predicted, strict=True)])
+        )
+        precision, recall = (100 * right / whole if whole else 0.0 for whole in (found, there))
+        f1 = 200 * right / (found + there) if found + there else 0.0
+        if there + found or name == "chunk F1":
+            assert f"{name}: {f1:.2f} % (precision {precision:.2f} %, recall {recall:.2f} %" in lines[name]
+    rows = [[list(pair[side]) for pair in pairs] for side in (0, 1)]
+    if any(map(bool, gold + predicted)):
+        assert scorer.score() == pytest.approx(100 * seqeval.metrics.f1_score(*rows, zero_division=0))
 
 
 def test_a_label_of_another_form_is_a_chunk_that_nothing_matches():
-    assert scored("chunk_f1", ("B-PER <<unk>>", "B-PER O")).result_string().endswith("recall 50.00 %)")
+    assert "recall 50.00 %)" in scored("chunk_f1", ("B-PER <<unk>>", "B-PER O")).result_string()
 
 
 @pytest.mark.parametrize("name", ["tag_accuracy", "chunk_f1"])
@@ -72,3 +101,62 @@ def test_no_sentence_at_all_scores_zero(name):
 def test_sentences_that_differ_in_length_are_refused(name):
     with pytest.raises(UsageError, match=f"{name} needs .* got 1 and 2 in sentence 2"):
         scored(name, ("O", "O"), ("O O", "O"))
+
+
+# ----------------------------------------------------------------------------------------------------- of plain files
+
+
+def score(capsys, *arguments) -> tuple[int, str, str]:
+    with mock.patch.object(sys, "argv", ["seqsearch_fairseq", "score", *map(str, arguments)]):
+        status = main()
+    return status, *capsys.readouterr()
+
+
+@pytest.fixture
+def files(tmp_path):
+    def write(reference: str, system: str) -> list:
+        (tmp_path / "ref").write_text(reference)
+        (tmp_path / "sys").write_text(system)
+        return ["--ref", tmp_path / "ref", "--sys", tmp_path / "sys"]
+
+    return write
+
+
+def test_files_are_scored(capsys, files):
+    assert score(capsys, "--scoring", "tag_accuracy", *files("O B\nB\n", "O B\nO\n")) == (
+        0,
+        "tag accuracy: 66.67 % (2 of 3 labels)\n",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    "scoring,reference,system,message",
+    [
+        ("tag_accuracy", "O\nO\n", "O\n", "sys has 1 lines and the other file more"),
+        ("chunk_f1", "O\nO O\n", "O\nO\n", "sys, line 2: chunk_f1 needs as many predicted labels as gold ones"),
+        ("f1", "O\n", "O\n", "--scoring must be one of .*chunk_f1.*, got 'f1'"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(capsys, files, scoring, reference, system, message):
+    status, out, err = score(capsys, "--scoring", scoring, *files(reference, system))
+    assert status == 1 and out == "" and re.search(message, err)
+
+
+def test_a_missing_file_is_named(capsys, tmp_path):
+    status, _, err = score(capsys, "--scoring", "chunk_f1", "--ref", tmp_path / "none", "--sys", tmp_path / "none")
+    assert status == 1 and str(tmp_path / "none") in err
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ("T-0\tO\n", "holds no line H-"),
+        ("H-0\t-0.1\n", "line 1: must be H-NUMBER, score and tokens"),
+        ("H-0\t-0.1\tO\nH-2\t-0.1\tO\n", "sentence 1 is missing, and there are 2"),
+    ],
+)
+def test_what_fairseq_generate_did_not_write_is_refused(tmp_path, text, message):
+    (tmp_path / "out").write_text(text)
+    with pytest.raises(FormatError, match=message):
+        list(in_order(read_hypotheses(tmp_path / "out"), tmp_path / "out"))
