@@ -1,4 +1,4 @@
-"""Collect the scores that an example's evaluate.sh wrote, and print them as a Markdown table.
+"""Collect the scores that an example's evaluate.sh wrote: as a table in Markdown, and as a bar chart.
 
 Each score is a JSON file of RESULTS_DIR: {"method", "decoder", "seed", "metric", "score", "signature"}. A cell is the
 mean over seeds, with the lowest and the highest where there are several.
@@ -10,6 +10,8 @@ import os
 import statistics
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 DECODERS = ("greedy", "beam", "soft-beam")
@@ -27,8 +29,9 @@ def main() -> int:
     table.add_argument("--methods", nargs="*", help="rows, in this order (default: all, by name)")
     table.add_argument("--decoders", nargs="*", default=DECODERS, help="columns (default: all three)")
     table.add_argument("--log-dir", help="folder of METHOD-SEED/train.log: adds the last beam distance and collapse")
+    table.add_argument("--write", metavar="PATH", help="write it too: PATH.md, and PATH.png, a bar chart")
     args = parser.parse_args()
-    return write_score(args) if args.command == "add" else print_table(args)
+    return write_score(args) if args.command == "add" else write_table(args)
 
 
 def write_score(args) -> int:
@@ -37,13 +40,12 @@ def write_score(args) -> int:
     record = {name: getattr(args, name) for name in ("method", "decoder", "seed", "metric", "signature")}
     record["score"] = float(args.score)
     path = folder / f"{args.method}-{args.seed}-{args.decoder}.json"
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
     return 0
 
 
-def print_table(args) -> int:
+def write_table(args) -> int:
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(args.results_dir).glob("*.json"))]
     if not records:
         print(f"error: no results in {args.results_dir}", file=sys.stderr)
@@ -52,17 +54,73 @@ def print_table(args) -> int:
     for record in records:
         scores[record["method"], record["decoder"]].append(record["score"])
     methods = args.methods or sorted({record["method"] for record in records})
+    text = markdown(args, records, methods, scores)
+    print(text, end="")
+    if args.write:
+        with replacing(Path(args.write + ".md")) as path:
+            path.write_text(text, encoding="utf-8")
+        draw(args.write + ".png", records[0]["metric"], methods, args.decoders, scores)
+    return 0
+
+
+def markdown(args, records: list[dict], methods: list[str], scores: dict) -> str:
     seeds = sorted({record["seed"] for record in records})
     extra = ["beam distance", "collapsed"] if args.log_dir else []
-    print(f"{records[0]['metric']}, {len(seeds)} seed(s): {', '.join(seeds)}; {records[0]['signature']}\n")
-    print("| " + " | ".join(["training", *args.decoders, *extra]) + " |")
-    print("|---|" + "---|" * (len(args.decoders) + len(extra)))
+    lines = [
+        f"{records[0]['metric']}, {len(seeds)} seed(s): {', '.join(seeds)}; {records[0]['signature']}\n",
+        "| " + " | ".join(["training", *args.decoders, *extra]) + " |",
+        "|---|" + "---|" * (len(args.decoders) + len(extra)),
+    ]
     for method in methods:
         cells = [cell(scores[method, decoder]) for decoder in args.decoders]
         if args.log_dir:
             cells += diversity(Path(args.log_dir), method, seeds)
-        print(f"| {method} | " + " | ".join(cells) + " |")
-    return 0
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(target: str, metric: str, methods: list[str], decoders: list[str], scores: dict) -> None:
+    """A group of bars for each method, from the mean over seeds; a line spans the lowest and the highest."""
+    try:
+        import matplotlib
+    except ImportError:
+        print(f"{target} is not drawn: that needs matplotlib (pip install 'seqsearch-fairseq[plot]')", file=sys.stderr)
+        return
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    height = 0.8 / len(decoders)
+    figure, axes = pyplot.subplots(figsize=(8, 1.2 + 0.18 * len(decoders) * len(methods)), layout="constrained")
+    for number, decoder in enumerate(decoders):
+        rows = [(place, scores[method, decoder]) for place, method in enumerate(methods) if scores[method, decoder]]
+        means = [statistics.mean(found) for _, found in rows]
+        spread = [
+            [mean - min(found) for mean, (_, found) in zip(means, rows, strict=True)],
+            [max(found) - mean for mean, (_, found) in zip(means, rows, strict=True)],
+        ]
+        places = [place + (number - (len(decoders) - 1) / 2) * height for place, _ in rows]
+        axes.barh(places, means, height, xerr=spread, label=decoder, error_kw={"linewidth": 1})
+    found = [score for method in methods for decoder in decoders for score in scores[method, decoder]]
+    margin = (max(found) - min(found)) / 4 or 1
+    axes.set_xlim(max(min(found) - margin, 0), max(found) + margin)  # the differences, not the height above zero
+    axes.set_yticks(range(len(methods)), methods)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{metric} (the axis does not begin at zero)" if min(found) > margin else metric)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=len(decoders), frameon=False)
+    with replacing(Path(target)) as path:
+        figure.savefig(path, dpi=150, format="png")
+    pyplot.close(figure)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name that becomes `path` when all went well."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def cell(scores: list[float]) -> str:

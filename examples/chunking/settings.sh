@@ -1,7 +1,7 @@
-# Sizes and folders of this example. SMOKE=1 makes everything tiny.
-. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+# Chunking: sizes and folders. SMOKE=1 makes everything tiny.
+. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/example.sh"
 
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+INPUT='DATA_DIR, a folder with {train,test}.txt'
 if [ "$SMOKE" = 1 ]; then
     WORK=${WORK:-$HERE/work-smoke}
     PREPARE_FLAGS=(--limit 100)
@@ -11,8 +11,15 @@ else
     PREPARE_FLAGS=()
     EPOCHS=${EPOCHS:-2}
 fi
+RUNS=$WORK
 CELLS=${CELLS:-5}  # drawn of a sentence's 24 or so; 0 is all of them, at five times the time
 export KL_SCALE=${KL_SCALE:-10} LLCAS_SCALE=${LLCAS_SCALE:-1}  # a wrong label costs 1
 
-# Rows of the table. All train from scratch for as many epochs; mle is cross entropy.
-METHODS=(mle "${SEARNN[@]}")
+# Rows of the table. All train from scratch for as many epochs.
+METHODS=(cross-entropy "${SEARNN[@]}")
+SEEDS=${SEEDS:-1 2}
+
+TASK_FLAGS=(--task search_tagging --source-lang words --target-lang labels)
+DECODERS=(greedy beam)
+DECODE_FLAGS=(--batch-size 64 --beam 3)
+METRIC=chunk_f1

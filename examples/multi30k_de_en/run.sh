@@ -3,13 +3,4 @@
 # SMOKE=1: minutes instead of hours. ARCH=transformer: the other model. SEEDS="1 2": more seeds. ONLY="...": some of the methods.
 . "$(dirname "$0")/settings.sh"
 
-[ $# -eq 1 ] || fail "usage: bash run.sh DATA_DIR, a folder with {train,val,test}.{$SRC,$TGT}"
-read -ra METHODS <<< "${ONLY:-${METHODS[*]}}"
-bash "$HERE/prepare.sh" "$1"
-for seed in ${SEEDS:-1}; do
-    for method in "${METHODS[@]}"; do
-        bash "$HERE/train.sh" "$method" "$seed"
-        bash "$HERE/evaluate.sh" "$method" "$seed"
-    done
-done
-python "$ROOT/scripts/results.py" table "$WORK/results" --methods "${METHODS[@]/#/$ARCH-}" --log-dir "$WORK/models"
+run_example "$@"

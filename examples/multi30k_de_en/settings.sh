@@ -1,9 +1,9 @@
-# Sizes and folders of this example. SMOKE=1 makes everything tiny; ARCH=transformer takes the other model.
-. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+# Multi30k: sizes and folders. SMOKE=1 makes everything tiny; ARCH=transformer takes the other model.
+. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/example.sh"
 
 SRC=de TGT=en
 ARCH=${ARCH:-lstm}
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+INPUT="DATA_DIR, a folder with {train,val,test}.{$SRC,$TGT}"
 if [ "$SMOKE" = 1 ]; then
     WORK=${WORK:-$HERE/work-smoke}
     PREPARE_FLAGS=(--vocab-size 300 --limit 150)
@@ -13,11 +13,27 @@ else
     PREPARE_FLAGS=(--vocab-size 4000)
     EPOCHS=${EPOCHS:-14} SEARCH_EPOCHS=${SEARCH_EPOCHS:-1} DSS_EPOCHS=${DSS_EPOCHS:-2} SEARNN_UPDATES=${SEARNN_UPDATES:-300}
 fi
+RUNS=$WORK PREFIX=$ARCH-
 
 # Rows of the table. The control is cross entropy continued for the same number of updates at the same learning rate:
 # cross-entropy-continued of soft-beam-direct, dss-none of the rows of scheduled sampling, which run for more epochs, and
 # searnn-control of searnn-kl-mixed, which runs for less than one.
 METHODS=(cross-entropy cross-entropy-continued soft-beam-direct dss-none "${SCHEDULED_SAMPLING[@]}" searnn-control searnn-kl-mixed)
+SEEDS=${SEEDS:-1}
+
+TASK_FLAGS=(--task search_translation --source-lang $SRC --target-lang $TGT)
+DECODERS=(greedy beam soft-beam)
+DECODE_FLAGS=(--batch-size 64 --beam 3 --max-len-a 1.5 --max-len-b 10 --remove-bpe sentencepiece
+    --soft-beam-decode-alpha "${DECODE_ALPHA:-10}")
+METRIC=bleu
+
+# The best of scheduled sampling by validation loss would be that of the epoch with gold inputs; SEARNN runs for less than one.
+checkpoint_of() {
+    case $1 in
+        dss-* | searnn-*) echo checkpoint_last.pt ;;
+        *) echo checkpoint_best.pt ;;
+    esac
+}
 
 case $ARCH in
     lstm) MODEL_FLAGS=(--arch iwslt_goyal2017 --share-all-embeddings --dropout 0.3) ;;

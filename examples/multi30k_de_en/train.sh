@@ -2,12 +2,8 @@
 # bash train.sh METHOD SEED. METHOD: cross-entropy, cross-entropy-continued, soft-beam-direct, dss-... or searnn-..., as run.sh lists them
 . "$(dirname "$0")/settings.sh"
 
-[ $# -eq 2 ] || fail "usage: bash train.sh METHOD SEED"
-METHOD=$1 SEED=$2
-BASE=$WORK/models/$ARCH-cross-entropy-$SEED
-MODEL=$WORK/models/$ARCH-$METHOD-$SEED${TRIAL:+-$TRIAL}  # TRIAL names a run with other settings: see trials.sh
-
-DATA_FLAGS=("$WORK/bin" --task search_translation --source-lang $SRC --target-lang $TGT --num-workers 0 --seed "$SEED")
+begin_training "$@"
+DATA_FLAGS=("$RUNS/bin" "${TASK_FLAGS[@]}" --num-workers 0 --seed "$SEED")
 OPTIMIZER_FLAGS=(--optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1.0)
 SMOOTHED=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
 # Everything after cross entropy starts from its best checkpoint, with a new optimizer and the same small learning rate.
@@ -36,7 +32,7 @@ case $METHOD in
         case $METHOD in
             *-always) ;;
             *)
-                FIRST=$WORK/models/$ARCH-dss-epoch-1-$SEED
+                FIRST=$RUNS/models/$PREFIXdss-epoch-1-$SEED
                 train "$FIRST" "${FLAGS[@]}" "${OBJECTIVE[@]}" --max-epoch 1
                 mkdir -p "$MODEL"
                 if [ ! -e "$MODEL/checkpoint_last.pt" ]; then cp "$FIRST/checkpoint_last.pt" "$MODEL/checkpoint_last.pt"; fi
@@ -56,5 +52,5 @@ case $METHOD in
         train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${CONTINUE_FLAGS[@]}" --max-tokens 500 \
             --max-update "$SEARNN_UPDATES" "${OBJECTIVE[@]}"
         ;;
-    *) fail "unknown METHOD $METHOD; known are: ${METHODS[*]}" ;;
+    *) unknown_method ;;
 esac

@@ -2,27 +2,4 @@
 # bash evaluate.sh METHOD SEED: test chunk F1 (seqeval) under greedy and beam search. SUBSET=valid: on the validation set.
 . "$(dirname "$0")/settings.sh"
 
-[ $# -eq 2 ] || fail "usage: bash evaluate.sh METHOD SEED"
-METHOD=$1${TRIAL:+-$TRIAL} SEED=$2
-MODEL=$WORK/models/$1-$SEED${TRIAL:+-$TRIAL}
-SUBSET=${SUBSET:-test}
-case $SUBSET in
-    test) RESULTS=$WORK/results ;;
-    *) RESULTS=$WORK/results-$SUBSET ;;
-esac
-[ -e "$MODEL/done" ] || fail "$MODEL is not trained yet: bash train.sh $1 $SEED"
-
-# All that go on from the checkpoint are compared after the same updates: their first epoch, with gold inputs, is one and the same,
-# and the best by validation is often that one.
-CHECKPOINT=checkpoint_last.pt
-if [ "$1" = cross-entropy ]; then CHECKPOINT=checkpoint_best.pt; fi
-
-SEQEVAL=$(python -c 'from importlib.metadata import version; print(version("seqeval"))')
-for decoder in greedy beam; do
-    if [ -e "$RESULTS/$METHOD-$SEED-$decoder.json" ]; then continue; fi
-    out=$MODEL/$SUBSET.$decoder
-    generate "$out" "$WORK/bin" --task search_tagging --source-lang words --target-lang labels --path "$MODEL/$CHECKPOINT" \
-        --gen-subset "$SUBSET" --batch-size 64 --beam 3 --scoring chunk_f1 --decoder $decoder
-    score=$(grep -o 'chunk F1: [0-9.]*' "$out" | grep -o '[0-9.]*$')
-    keep_score "$RESULTS" "$METHOD" "$decoder" "$SEED" "$SUBSET chunk F1 (%)" "$score" "seqeval $SEQEVAL, all chunks"
-done
+evaluate_example "$@"

@@ -1,14 +1,24 @@
 #!/usr/bin/env bash
-# bash prepare.sh DATA_DIR: {train,dev,test}.conll (word first, label last) -> parallel text -> fairseq data in $WORK/bin.
-# Without train.conll, every tenth sentence of dev.conll is for validation and the others are for training.
+# bash prepare.sh DATA_DIR: a corpus as it is published -> parallel text -> fairseq data in $RUNS/bin. DATA_DIR holds
+#
+#   NER-de-{train,dev,test}.tsv     GermEval 2014, its outer labels (LAYOUT=germeval2014-inner: the inner ones)
+#   LANGUAGE.{train,testa,testb}    CoNLL-2002 or 2003: eng, deu, esp or ned, in ISO 8859-1
+#   {train,dev,test}.conll          word first, label last; without train.conll, every tenth sentence of dev.conll is for
+#                                   validation and the others are for training
 . "$(dirname "$0")/settings.sh"
 
-[ $# -eq 1 ] || fail "usage: bash prepare.sh DATA_DIR, a folder with {train,dev,test}.conll, or dev.conll and test.conll"
-if [ -e "$WORK/bin/done" ]; then say "$WORK/bin: done already"; exit 0; fi
-mkdir -p "$WORK"
-SPLITS=(--train "$1/dev.conll" --valid-every 10)
-if [ -e "$1/train.conll" ]; then SPLITS=(--train "$1/train.conll" --valid "$1/dev.conll"); fi
-python "$ROOT/scripts/prepare_tagging.py" "$WORK/text" --overwrite "${PREPARE_FLAGS[@]}" "${SPLITS[@]}" --test "$1/test.conll" \
-    --word-column 0 --label-column -1
+begin_preparation "$@"
+CONLL=("$1"/*.testa)
+if [ -e "$1/NER-de-train.tsv" ]; then
+    CORPUS=(--layout "${LAYOUT:-germeval2014}" --train "$1/NER-de-train.tsv" --valid "$1/NER-de-dev.tsv" --test "$1/NER-de-test.tsv")
+elif [ -e "${CONLL[0]}" ]; then
+    NAME=${CONLL[0]%.testa}
+    CORPUS=(--encoding iso-8859-1 --scheme iob2 --train "$NAME.train" --valid "$NAME.testa" --test "$NAME.testb")
+elif [ -e "$1/train.conll" ]; then
+    CORPUS=(--train "$1/train.conll" --valid "$1/dev.conll" --test "$1/test.conll")
+else
+    CORPUS=(--train "$1/dev.conll" --valid-every 10 --test "$1/test.conll")
+fi
+python "$ROOT/scripts/prepare_tagging.py" "$RUNS/text" --overwrite "${PREPARE_FLAGS[@]}" "${CORPUS[@]}"
 # Words seen once become <unk>, so that the tagger learns what to do with a new word.
-preprocess "$WORK/bin" "$WORK/text" words labels --thresholdsrc 2
+preprocess "$RUNS/bin" "$RUNS/text" words labels --thresholdsrc 2

@@ -3,12 +3,4 @@
 # SMOKE=1: minutes instead of hours. SEEDS="1 2": other seeds.
 . "$(dirname "$0")/settings.sh"
 
-[ $# -eq 1 ] || fail "usage: bash run.sh DATA_DIR, a folder with {train,dev,test}.conll, or dev.conll and test.conll"
-bash "$HERE/prepare.sh" "$1"
-for seed in ${SEEDS:-1 2 3}; do
-    for method in "${METHODS[@]}"; do
-        bash "$HERE/train.sh" "$method" "$seed"
-        bash "$HERE/evaluate.sh" "$method" "$seed"
-    done
-done
-python "$ROOT/scripts/results.py" table "$WORK/results" --methods "${METHODS[@]}" --decoders greedy beam
+run_example "$@"

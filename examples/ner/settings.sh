@@ -1,7 +1,7 @@
-# Sizes and folders of this example. SMOKE=1 makes everything tiny.
-. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+# Named entities: sizes and folders. SMOKE=1 makes everything tiny.
+. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/example.sh"
 
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+INPUT='DATA_DIR, a folder with {train,dev,test}.conll, NER-de-{train,dev,test}.tsv or LANGUAGE.{train,testa,testb}'
 if [ "$SMOKE" = 1 ]; then
     WORK=${WORK:-$HERE/work-smoke}
     PREPARE_FLAGS=(--limit 120)
@@ -11,6 +11,17 @@ else
     PREPARE_FLAGS=()
     EPOCHS=${EPOCHS:-20} SEARCH_EPOCHS=${SEARCH_EPOCHS:-3}
 fi
+RUNS=$WORK
 
 # Rows of the table. The control is cross entropy continued for the same number of updates at the same learning rate.
 METHODS=(cross-entropy cross-entropy-continued "${SCHEDULED_SAMPLING[@]}")
+SEEDS=${SEEDS:-1 2 3}
+
+TASK_FLAGS=(--task search_tagging --source-lang words --target-lang labels)
+DECODERS=(greedy beam)
+DECODE_FLAGS=(--batch-size 64 --beam 3)
+METRIC=chunk_f1
+
+# All that go on from the checkpoint are compared after the same updates: their first epoch, with gold inputs, is one and the same,
+# and the best by validation is often that one.
+checkpoint_of() { if [ "$1" = cross-entropy ]; then echo checkpoint_best.pt; else echo checkpoint_last.pt; fi; }

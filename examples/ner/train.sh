@@ -2,13 +2,8 @@
 # bash train.sh METHOD SEED. METHOD: cross-entropy, cross-entropy-continued, or dss-..., as run.sh lists them
 . "$(dirname "$0")/settings.sh"
 
-[ $# -eq 2 ] || fail "usage: bash train.sh METHOD SEED"
-METHOD=$1 SEED=$2
-BASE=$WORK/models/cross-entropy-$SEED
-MODEL=$WORK/models/$METHOD-$SEED${TRIAL:+-$TRIAL}  # TRIAL names a run with other settings: see trials.sh
-
-DATA_FLAGS=("$WORK/bin" --task search_tagging --source-lang words --target-lang labels --num-workers 0 --seed "$SEED"
-    --max-tokens 1500)
+begin_training "$@"
+DATA_FLAGS=("$RUNS/bin" "${TASK_FLAGS[@]}" --num-workers 0 --seed "$SEED" --max-tokens 1500)
 MODEL_FLAGS=(--arch ner_goyal2018 --dropout "${DROPOUT:-0.3}")
 OPTIMIZER_FLAGS=(--optimizer adam --clip-norm 5.0)
 SELECTION_FLAGS=(--best-checkpoint-metric accuracy_beam --maximize-best-checkpoint-metric)
@@ -23,7 +18,7 @@ case $METHOD in
         ;;
     cross-entropy-continued) OBJECTIVE=(--criterion cross_entropy) ;;
     dss-*) scheduled_sampling "$METHOD" ;;
-    *) fail "unknown METHOD $METHOD; known are: ${METHODS[*]}" ;;
+    *) unknown_method ;;
 esac
 train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" \
     "${CONTINUE_FLAGS[@]}" "${OBJECTIVE[@]}"

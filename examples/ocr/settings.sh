@@ -1,7 +1,7 @@
-# Sizes and folders of this example. SMOKE=1 makes everything tiny. FOLD is the test set.
-. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+# OCR of handwritten words: sizes and folders. SMOKE=1 makes everything tiny. FOLD is the test set.
+. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/example.sh"
 
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+INPUT='LETTERS, the file letter.data'
 FOLD=${FOLD:-0}
 if [ "$SMOKE" = 1 ]; then
     WORK=${WORK:-$HERE/work-smoke}
@@ -12,8 +12,14 @@ else
     PREPARE_FLAGS=()
     UPDATES=${UPDATES:-1000}
 fi
-export KL_SCALE=${KL_SCALE:-10} LLCAS_SCALE=${LLCAS_SCALE:-1}  # a wrong letter costs 1
 RUNS=$WORK/fold-$FOLD
+export KL_SCALE=${KL_SCALE:-10} LLCAS_SCALE=${LLCAS_SCALE:-1}  # a wrong letter costs 1
 
-# Rows of the table. All train from scratch for as many updates; mle is cross entropy.
-METHODS=(mle "${SEARNN[@]}")
+# Rows of the table. All train from scratch for as many updates.
+METHODS=(cross-entropy "${SEARNN[@]}")
+SEEDS=${SEEDS:-1 2}
+
+TASK_FLAGS=(--task search_tagging --source-lang glyphs --target-lang letters)
+DECODERS=(greedy beam)
+DECODE_FLAGS=(--batch-size 64 --beam 3)
+METRIC=letter_errors CONDITION="fold $FOLD"

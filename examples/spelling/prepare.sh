@@ -1,9 +1,7 @@
 #!/usr/bin/env bash
-# bash prepare.sh TEXT: a text file, a sentence a line -> corrupted and correct characters -> fairseq data in $NOISE/bin.
+# bash prepare.sh TEXT: pieces of 10 characters, some of them replaced -> fairseq data in $RUNS/bin
 . "$(dirname "$0")/settings.sh"
 
-[ $# -eq 1 ] || fail "usage: bash prepare.sh TEXT, a text file with a sentence a line"
-if [ -e "$NOISE/bin/done" ]; then say "$NOISE/bin: done already"; exit 0; fi
-mkdir -p "$NOISE"
-python "$ROOT/scripts/prepare_spelling.py" "$1" "$NOISE/text" --overwrite --replace "$REPLACE" --length 10 "${PREPARE_FLAGS[@]}"
-preprocess "$NOISE/bin" "$NOISE/text" noisy clean
+begin_preparation "$@"
+python "$ROOT/scripts/prepare_spelling.py" "$1" "$RUNS/text" --overwrite --replace "$REPLACE" --length 10 "${PREPARE_FLAGS[@]}"
+preprocess "$RUNS/bin" "$RUNS/text" noisy clean

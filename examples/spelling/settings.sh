@@ -1,7 +1,7 @@
-# Sizes and folders of this example. SMOKE=1 makes everything tiny. REPLACE is the probability that a character is replaced.
-. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+# Spelling correction: sizes and folders. SMOKE=1 makes everything tiny. REPLACE is the probability that a character is replaced.
+. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/example.sh"
 
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+INPUT='TEXT, a text file with a sentence a line'
 REPLACE=${REPLACE:-0.5}
 if [ "$SMOKE" = 1 ]; then
     WORK=${WORK:-$HERE/work-smoke}
@@ -12,9 +12,16 @@ else
     PREPARE_FLAGS=()
     UPDATES=${UPDATES:-800}
 fi
+RUNS=$WORK/replace-$REPLACE
 CELLS=${CELLS:-3}  # drawn of a sentence's 11, and the two around its end; 0 is all of them, at twice the time
 export KL_SCALE=${KL_SCALE:-100} LLCAS_SCALE=${LLCAS_SCALE:-10}  # an edit costs 0.1
-NOISE=$WORK/replace-$REPLACE
 
-# Rows of the table. All train from scratch for as many updates; mle is cross entropy.
-METHODS=(mle "${SEARNN[@]}")
+# Rows of the table. All train from scratch for as many updates.
+METHODS=(cross-entropy "${SEARNN[@]}")
+SEEDS=${SEEDS:-1 2}
+
+TASK_FLAGS=(--task search_translation --source-lang noisy --target-lang clean)
+DECODERS=(greedy beam)
+DECODE_FLAGS=(--batch-size 128 --beam 3 --max-len-a 1 --max-len-b 5)
+METRIC=edit_distance CONDITION="of the gold length, REPLACE=$REPLACE"
+checkpoint_of() { echo checkpoint_last.pt; }  # all after the same number of updates

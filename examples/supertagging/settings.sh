@@ -1,7 +1,7 @@
-# Sizes and folders of this example. SMOKE=1 makes everything tiny; HIDDEN=512 is the paper's size.
-. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
+# CCG supertagging: sizes and folders. SMOKE=1 makes everything tiny; HIDDEN=512 is the paper's size.
+. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/example.sh"
 
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+INPUT='DATA_DIR, CCGbank or a folder with {train,dev,test}.tsv'
 if [ "$SMOKE" = 1 ]; then
     WORK=${WORK:-$HERE/work-smoke}
     PREPARE_FLAGS=(--limit 120)
@@ -11,6 +11,7 @@ else
     PREPARE_FLAGS=()
     HIDDEN=${HIDDEN:-256} EPOCHS=${EPOCHS:-14} SEARCH_EPOCHS=${SEARCH_EPOCHS:-2}
 fi
+RUNS=$WORK
 
 # Rows of the table. The control is cross entropy continued for the same number of updates at the same learning rate.
 METHODS=(cross-entropy cross-entropy-continued)
@@ -19,3 +20,9 @@ for objective in direct hinge; do
         METHODS+=("soft-beam-$objective-$top_k-constant" "soft-beam-$objective-$top_k-annealed")
     done
 done
+SEEDS=${SEEDS:-1 2}
+
+TASK_FLAGS=(--task search_tagging --source-lang words --target-lang labels)
+DECODERS=(greedy beam soft-beam)
+DECODE_FLAGS=(--batch-size 64 --beam 3 --soft-beam-decode-alpha "${DECODE_ALPHA:-10}")
+METRIC=tag_accuracy

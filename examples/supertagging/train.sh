@@ -3,13 +3,8 @@
 # soft-beam-{direct,hinge}-{squared-distance,successive}-{constant,annealed}
 . "$(dirname "$0")/settings.sh"
 
-[ $# -eq 2 ] || fail "usage: bash train.sh METHOD SEED"
-METHOD=$1 SEED=$2
-BASE=$WORK/models/cross-entropy-$SEED
-MODEL=$WORK/models/$METHOD-$SEED${TRIAL:+-$TRIAL}  # TRIAL names a run with other settings: see trials.sh
-
-DATA_FLAGS=("$WORK/bin" --task search_tagging --source-lang words --target-lang labels --num-workers 0 --seed "$SEED"
-    --max-tokens 1000)
+begin_training "$@"
+DATA_FLAGS=("$RUNS/bin" "${TASK_FLAGS[@]}" --num-workers 0 --seed "$SEED" --max-tokens 1000)
 MODEL_FLAGS=(--arch ccg_goyal2018 --encoder-embed-dim "$HIDDEN" --encoder-hidden-size "$HIDDEN" --decoder-hidden-size "$HIDDEN"
     --decoder-embed-dim 64 --dropout 0.5)
 OPTIMIZER_FLAGS=(--optimizer adam --clip-norm 5.0)
@@ -26,7 +21,7 @@ case $METHOD in
     cross-entropy-continued) OBJECTIVE=(--criterion cross_entropy) ;;
     soft-beam-direct-*) OBJECTIVE=(--criterion soft_beam_direct) ;;
     soft-beam-hinge-*) OBJECTIVE=(--criterion soft_beam_hinge) ;;
-    *) fail "unknown METHOD $METHOD; known are: ${METHODS[*]}" ;;
+    *) unknown_method ;;
 esac
 case $METHOD in
     soft-beam-*) OBJECTIVE+=(--soft-beam-size 3 --soft-beam-scores "${SCORES:-log-probs}" --search-nll-weight "${NLL_WEIGHT:-2}") ;;

@@ -23,6 +23,11 @@ from seqsearch_fairseq.tasks.search_task import FILLER, SearchTask, SearchTaskCo
 
 @dataclass
 class SearchTaggingConfig(SearchTaskConfig):
+    max_source_positions: int = field(
+        default=4096,
+        metadata={"help": "most words of a sentence; training leaves out longer ones"},
+    )
+    max_target_positions: int = field(default=4096, metadata={"help": "the same of its labels"})
     tagging_valid_beam: int = field(
         default=3,
         metadata={

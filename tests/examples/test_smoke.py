@@ -1,0 +1,112 @@
+"""Every example's run.sh with SMOKE=1, from tiny files in the formats in which the corpora are published to its table.
+
+Minutes on two cores, so it is not part of the plain test run: `bash scripts/test.sh -m smoke`.
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from random import Random
+
+import pytest
+from commands import ROOT
+
+pytestmark = pytest.mark.smoke
+WORDS = ["Kim", "Lee", "sees", "the", "old", "house", "in", "Rome", "1999", "."]
+TREE = (
+    "(<T S 0 2> (<L NP NNP NNP {0} NP>) "
+    "(<T S\\NP 0 2> (<L (S\\NP)/NP VBZ VBZ {1} (S\\NP_1)/NP_2>) (<L NP NNP NNP {2} NP>) ) )"
+)
+NAMES = {"Kim": "B-PER", "Lee": "B-PER", "Rome": "B-LOC"}
+
+
+def sentences(count: int, seed: int = 1) -> list[list[str]]:
+    rng = Random(seed)
+    return [rng.choices(WORDS, k=rng.randint(3, 8)) for _ in range(count)]
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding=encoding)
+
+
+def germeval(folder: Path) -> Path:
+    for split in ("train", "dev", "test"):
+        text = ""
+        for i, words in enumerate(sentences(60), 1):
+            text += f"#\thttp://de.wikipedia.org/wiki/{i} [2010-01-{i % 28 + 1:02}]\n"
+            text += "".join(f"{n}\t{w}\t{NAMES.get(w, 'O')}\tO\n" for n, w in enumerate(words, 1)) + "\n"
+        write(folder / f"NER-de-{split}.tsv", text)
+    return folder
+
+
+def ccgbank(folder: Path) -> Path:
+    for section in range(25):
+        trees = [
+            f"ID=wsj_{section:02}01.{i} PARSER=GOLD NUMPARSE=1\n{TREE.format(*words)}\n"
+            for i, words in enumerate(sentences(8, section), 1)
+        ]
+        write(folder / "data" / "AUTO" / f"{section:02}" / f"wsj_{section:02}01.auto", "".join(trees))
+    return folder
+
+
+def conll2000(folder: Path) -> Path:
+    for split in ("train", "test"):
+        labels = {"in": "B-PP", ".": "O", "sees": "B-VP", "house": "I-NP", "old": "I-NP"}
+        rows = ["".join(f"{w} NN {labels.get(w, 'B-NP')}\n" for w in ["the", *words]) + "\n" for words in sentences(60)]
+        write(folder / f"{split}.txt", "".join(rows))
+    return folder
+
+
+def letters(folder: Path) -> Path:
+    rng, lines = Random(1), []
+    for number in range(90):
+        for place in range(4):
+            pixels = "\t".join(rng.choices("01", k=128))
+            next_id = -1 if place == 3 else len(lines) + 2
+            columns = [len(lines) + 1, "word"[place], next_id, number, place + 1, number % 10, pixels]
+            lines.append("\t".join(map(str, columns)) + "\t\n")
+    write(folder / "letter.data", "".join(lines))
+    return folder / "letter.data"
+
+
+def text(folder: Path) -> Path:
+    write(folder / "text.txt", "".join(" ".join(words) + "\n" for words in sentences(400)))
+    return folder / "text.txt"
+
+
+def parallel(folder: Path) -> Path:
+    for split in ("train", "val", "test"):
+        for language in ("de", "en"):
+            lines = [" ".join(f"{word.lower()}{language}" for word in words) for words in sentences(150)]
+            write(folder / f"{split}.{language}", "".join(f"{line}\n" for line in lines))
+    return folder
+
+
+RUNS = [
+    ("ner", germeval, "cross-entropy dss-soft-argmax-annealed", "chunk F1 (%)"),
+    ("supertagging", ccgbank, "cross-entropy soft-beam-direct-squared-distance-constant", "tag accuracy (%)"),
+    ("chunking", conll2000, "cross-entropy searnn-kl-mixed", "chunk F1 (%)"),
+    ("ocr", letters, "cross-entropy searnn-sll-learned-5", "wrong letters (%)"),
+    ("spelling", text, "cross-entropy searnn-ll-learned", "edit distance (%)"),
+    ("multi30k_de_en", parallel, "cross-entropy soft-beam-direct searnn-kl-mixed", "BLEU"),
+]
+
+
+@pytest.mark.skipif(not (ROOT / ".venv" / ".complete").exists(), reason="the examples use .venv: scripts/env.sh")
+@pytest.mark.parametrize("name,corpus,methods,metric", RUNS, ids=[run[0] for run in RUNS])
+def test_an_example_goes_from_the_published_format_to_its_table(tmp_path, name, corpus, methods, metric):
+    work = tmp_path / "work"
+    settings = {"SMOKE": "1", "SEEDS": "1", "WORK": str(work), "ONLY": methods, "OMP_NUM_THREADS": "1"}
+    command = ["bash", str(ROOT / "examples" / name / "run.sh"), str(corpus(tmp_path / "data"))]
+    for attempt in ("first", "again"):
+        done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        rows = re.findall(r"^\| ([a-z0-9-]+) \|(.*)\|$", done.stdout, flags=re.MULTILINE)
+        assert [row[0].removeprefix("lstm-") for row in rows] == methods.split(), attempt
+        assert all(re.match(r" \d", row[1]) for row in rows)
+    assert f"test {metric}" in done.stdout and "trained already" in done.stdout
+    runs = next(work.rglob("results-test.md")).parent
+    assert (runs / "results-test.md").read_text() in done.stdout
+    assert (runs / "results-test.png").read_bytes().startswith(b"\x89PNG")
