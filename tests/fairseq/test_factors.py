@@ -223,7 +223,6 @@ def test_batching_does_not_change_what_is_decoded(trained_with_factors, decoder)
         found = model.task.inference_step(generator, [model.model], batch)
         return [(hypotheses[0]["tokens"].tolist(), float(hypotheses[0]["score"])) for hypotheses in found]
 
-    model.batch()
     for together, single in zip(decode(model.batch()), model.one_by_one(), strict=True):
         [(tokens, score)] = decode(single)
         assert together == (tokens, pytest.approx(score))
