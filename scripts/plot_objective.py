@@ -23,7 +23,7 @@ from fairseq import checkpoint_utils, tasks
 from tqdm import tqdm
 
 import seqsearch_fairseq  # noqa: F401  (registers the tasks, allow-lists the checkpoints' types)
-from seqsearch_fairseq.adapters import FairseqStep
+from seqsearch_fairseq.adapters import FairseqStep, encode
 from seqsearch_fairseq.algorithms.scheduled_sampling import scheduled_sampling
 from seqsearch_fairseq.errors import UsageError
 
@@ -117,8 +117,7 @@ def first_sentences(task, split: str, count: int) -> dict:
 
 def objective(model, task, batch: dict, feedback: str, alpha: float) -> float:
     """Cross entropy of the gold per token, every input the model's own."""
-    source = {name: value for name, value in batch["net_input"].items() if name != "prev_output_tokens"}
-    step = FairseqStep(model, model.encoder(**source), len(batch["target"]), "logits")
+    step = FairseqStep(model, encode(model, batch["net_input"]), len(batch["target"]), "logits")
     arguments = feedback, alpha, 0.0, task.search_candidates()
     return (
         float(scheduled_sampling(step, batch["target"], task.search_lengths(batch), *arguments).nll.sum())

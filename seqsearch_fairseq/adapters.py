@@ -59,6 +59,11 @@ def check_decoder(decoder: nn.Module) -> None:
         )
 
 
+def encode(model, net_input: dict):
+    """What `model.encoder` makes of a batch's input, all of it but the decoder's: words, lengths, factors."""
+    return model.encoder(**{name: value for name, value in net_input.items() if name != "prev_output_tokens"})
+
+
 class FairseqStep:
     """A `Step` (see `algorithms/step.py`) of a stock fairseq decoder or of a tagger.
 

@@ -12,6 +12,8 @@ def install_excepthook() -> None:
     previous = sys.excepthook
 
     def hook(kind, value, traceback):
+        if kind is Exception and isinstance(value.__context__, UsageError):
+            value = value.__context__  # fairseq's trainer wraps what goes wrong when it loads a checkpoint
         if isinstance(value, UsageError):
             print(f"error: {value}", file=sys.stderr)
         else:

@@ -14,7 +14,7 @@ from fairseq.logging import metrics
 from omegaconf import II
 from torch import Tensor
 
-from seqsearch_fairseq.adapters import FairseqStep, check_decoder, whole_precision
+from seqsearch_fairseq.adapters import FairseqStep, check_decoder, encode, whole_precision
 from seqsearch_fairseq.errors import UsageError
 
 PER_TOKEN = "token"  # a logged sum that is divided by the number of target tokens
@@ -90,8 +90,7 @@ class SearchCriterion(FairseqCriterion):
         """The loss summed over sentences (each sentence's loss if not `reduce`), the sample size, and what to log."""
         check_distributed(model)
         check_decoder(model.decoder)
-        net_input = {name: value for name, value in sample["net_input"].items() if name != "prev_output_tokens"}
-        encoder_out = model.encoder(**net_input)
+        encoder_out = encode(model, sample["net_input"])
         gold_logits, gold_nll = self._teacher_forcing(model, encoder_out, sample)
         gold = sample["target"]
         step = FairseqStep(model, encoder_out, len(gold), self.local_scores)

@@ -5,7 +5,7 @@ import sys
 import torch
 from torch import nn
 
-from seqsearch_fairseq.adapters import FairseqStep, check_decoder
+from seqsearch_fairseq.adapters import FairseqStep, check_decoder, encode
 from seqsearch_fairseq.algorithms.soft_decoding import DecodeOptions, soft_decode
 from seqsearch_fairseq.errors import UsageError
 
@@ -94,9 +94,9 @@ class SoftBeamGenerator(nn.Module):
         """The finished hypotheses of each sentence, best first, as `SequenceGenerator.generate` returns them."""
         if constraints is not None:
             raise UsageError("--decoder soft-beam does not support --constraints; use --decoder beam")
-        net_input = {name: value for name, value in sample["net_input"].items() if name != "prev_output_tokens"}
+        net_input = sample["net_input"]
         words = net_input["src_tokens"]
-        step = FairseqStep(self.model, self.model.encoder(**net_input), len(words))
+        step = FairseqStep(self.model, encode(self.model, net_input), len(words))
         options = DecodeOptions(
             beam_size=self.beam_size,
             alpha=self.alpha,

@@ -19,6 +19,7 @@ from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from seqsearch_fairseq.data.embeddings import load_embeddings
+from seqsearch_fairseq.models.factors import FactorEmbeddings, embedding_sizes
 from seqsearch_fairseq.models.gru_step import Gates, GRUStep
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -42,6 +43,10 @@ class TaggerConfig(FairseqDataclass):
         },
     )
     encoder_freeze_embed: bool = field(default=False, metadata={"help": "do not train the word embeddings"})
+    encoder_factor_embed_dim: str = field(
+        default="16",
+        metadata={"help": "size of the embeddings of --tagging-factors: one number for all, or one a factor (16,8)"},
+    )
     dropout: float = field(default=0.1, metadata={"help": "dropout on embeddings and on the outputs of both networks"})
 
 
@@ -51,17 +56,25 @@ class TaggerGRUConfig(TaggerConfig):
 
 
 class TaggerEncoder(FairseqEncoder):
-    """Word embeddings and a bidirectional recurrent network. Sentences are padded on the right."""
+    """Embeddings of words and of their factors, and a bidirectional recurrent network over both.
 
-    def __init__(self, cfg: TaggerConfig, dictionary):
+    Sentences are padded on the right. `factors` are the factors' dictionaries by name.
+    """
+
+    def __init__(self, cfg: TaggerConfig, dictionary, factors: dict | None = None):
         super().__init__(dictionary)
         self.embed_tokens = embedding_table(len(dictionary), cfg.encoder_embed_dim, dictionary.pad())
         if cfg.encoder_embed_path:
             load_embeddings(self.embed_tokens, dictionary, cfg.encoder_embed_path)
         self.embed_tokens.weight.requires_grad = not cfg.encoder_freeze_embed
+        factors = factors or {}
+        sizes = embedding_sizes(cfg.encoder_factor_embed_dim, list(factors))
+        self.embed_factors = FactorEmbeddings(
+            {name: embedding_table(len(symbols), sizes[name], symbols.pad()) for name, symbols in factors.items()}
+        )
         self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
         self.rnn = CELLS[str(cfg.cell)](
-            cfg.encoder_embed_dim,
+            cfg.encoder_embed_dim + sum(sizes.values()),
             cfg.encoder_hidden_size,
             cfg.encoder_layers,
             bidirectional=True,
@@ -70,9 +83,11 @@ class TaggerEncoder(FairseqEncoder):
         )
         self.output_size = 2 * cfg.encoder_hidden_size
 
-    def forward(self, src_tokens: Tensor, src_lengths: Tensor, **unused) -> dict[str, list[Tensor]]:
-        """From words (B, S), padded on the right, to `encoder_out` (B, S, 2 * hidden)."""
-        words = self.dropout(self.embed_tokens(src_tokens))
+    def forward(
+        self, src_tokens: Tensor, src_lengths: Tensor, factors: Tensor | None = None, **unused
+    ) -> dict[str, list[Tensor]]:
+        """From words (B, S) and factors (B, F, S), padded on the right, to `encoder_out` (B, S, 2 * hidden)."""
+        words = self.dropout(self.embed_factors(self.embed_tokens(src_tokens), factors))
         packed = nn.utils.rnn.pack_padded_sequence(words, src_lengths.cpu(), batch_first=True, enforce_sorted=False)
         outputs, _ = nn.utils.rnn.pad_packed_sequence(
             self.rnn(packed)[0], batch_first=True, total_length=src_tokens.size(1)
@@ -179,7 +194,8 @@ class TaggerModel(FairseqEncoderDecoderModel):
 
     @classmethod
     def build_model(cls, cfg, task):
-        encoder = TaggerEncoder(cfg, task.source_dictionary)
+        factors = getattr(task, "factor_dictionaries", None)  # a task of fairseq's own has none
+        encoder = TaggerEncoder(cfg, task.source_dictionary, factors)
         return cls(encoder, TaggerDecoder(cfg, task.target_dictionary, encoder.output_size))
 
 

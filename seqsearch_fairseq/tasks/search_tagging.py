@@ -1,7 +1,8 @@
 """Tagging as sequence to sequence: the output has exactly the source's length, one label a word.
 
 Data are what fairseq-preprocess makes of two text files, words and labels. The end-of-sentence symbol that it
-appends is taken off both sides: it is not predicted, not scored and not counted.
+appends is taken off both sides: it is not predicted, not scored and not counted. The words may come with factors, see
+`factors.py`.
 """
 
 from dataclasses import dataclass, field
@@ -10,14 +11,16 @@ from functools import cached_property
 import numpy as np
 import torch
 from fairseq import search
-from fairseq.data import LanguagePairDataset, StripTokenDataset
+from fairseq.data import StripTokenDataset
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
 
-from seqsearch_fairseq.adapters import FairseqStep
+from seqsearch_fairseq.adapters import FairseqStep, encode
 from seqsearch_fairseq.algorithms.hard_beam import hard_beam
 from seqsearch_fairseq.errors import UsageError
+from seqsearch_fairseq.models.tagger import TaggerEncoder
 from seqsearch_fairseq.scoring.chunk_f1 import ChunkCounts, are_chunk_labels, count_chunks, score_of
+from seqsearch_fairseq.tasks.factors import FactoredPairDataset, load_dictionaries, load_factor
 from seqsearch_fairseq.tasks.search_task import FILLER, SearchTask, SearchTaskConfig, match_decoder_length
 
 
@@ -35,6 +38,13 @@ class SearchTaggingConfig(SearchTaskConfig):
             "chunk_f1_beam beside chunk_f1_greedy where the labels are of chunks"
         },
     )
+    tagging_factors: str = field(
+        default="",
+        metadata={
+            "help": "names of the words' factors, as in pos,case: each is what fairseq-preprocess --source-lang NAME "
+            "--target-lang LABELS --only-source added to the data folder; needs a tagger"
+        },
+    )
 
 
 @register_task("search_tagging", dataclass=SearchTaggingConfig)
@@ -42,6 +52,10 @@ class SearchTaggingTask(SearchTask):
     """Sequence labelling whose decoder conditions on the labels before."""
 
     one_label_a_word = True
+
+    def __init__(self, cfg, src_dict, tgt_dict):
+        super().__init__(cfg, src_dict, tgt_dict)
+        self.factor_dictionaries = load_dictionaries(cfg)
 
     @classmethod
     def setup_task(cls, cfg, **kwargs):
@@ -66,14 +80,32 @@ class SearchTaggingTask(SearchTask):
         super().load_dataset(split, epoch=epoch, combine=combine, **kwargs)
         pairs = self.datasets[split]
         _check_lengths(pairs, split, self.cfg.data)
-        self.datasets[split] = self._without_eos(pairs.src, pairs.src_sizes, pairs.tgt, pairs.tgt_sizes, pairs.shuffle)
+        factors = [load_factor(self, name, pairs.src_sizes, split, epoch, combine) for name in self.factor_dictionaries]
+        self.datasets[split] = self._without_eos(
+            pairs.src, pairs.src_sizes, pairs.tgt, pairs.tgt_sizes, pairs.shuffle, factors
+        )
 
     def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None):
-        return self._without_eos(src_tokens, src_lengths, None, None, shuffle=True)
+        if self.factor_dictionaries:
+            raise UsageError(
+                f"--tagging-factors {self.cfg.tagging_factors} needs the factors of each word, and here are words only "
+                "(fairseq-interactive reads no others); preprocess them and decode with fairseq-generate"
+            )
+        return self._without_eos(src_tokens, src_lengths, None, None, shuffle=True, factors=[])
 
-    def _without_eos(self, words, word_sizes, labels, label_sizes, shuffle):
+    def build_model(self, cfg, from_checkpoint=False):
+        model = super().build_model(cfg, from_checkpoint)
+        if self.factor_dictionaries and not isinstance(model.encoder, TaggerEncoder):
+            raise UsageError(
+                f"--tagging-factors {self.cfg.tagging_factors} needs a tagger, --arch tagger_lstm for instance; "
+                f"{type(model).__name__} reads words only"
+            )
+        return model
+
+    def _without_eos(self, words, word_sizes, labels, label_sizes, shuffle, factors):
         eos = self.source_dictionary.eos()
-        return LanguagePairDataset(
+        return FactoredPairDataset(
+            factors,
             StripTokenDataset(words, eos),
             np.asarray(word_sizes) - 1,
             self.source_dictionary,
@@ -128,9 +160,7 @@ class SearchTaggingTask(SearchTask):
     @torch.no_grad()
     def _best_labels(self, sample, model, beam_size: int) -> torch.Tensor:
         """(B, T) the best hypothesis of a beam search of width `beam_size`, with padding where the target has it."""
-        net_input = sample["net_input"]
-        encoder_out = model.encoder(net_input["src_tokens"], net_input["src_lengths"])
-        step = FairseqStep(model, encoder_out, len(sample["target"]))
+        step = FairseqStep(model, encode(model, sample["net_input"]), len(sample["target"]))
         candidates = self.search_candidates().to(sample["target"].device)
         best = hard_beam(step, self.search_lengths(sample), beam_size, candidates).tokens[:, 0]
         return best.masked_fill(sample["target"].eq(self.target_dictionary.pad()), self.target_dictionary.pad())

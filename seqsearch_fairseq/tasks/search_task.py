@@ -144,7 +144,7 @@ def _check_data(cfg) -> None:
         if not os.path.isdir(path):
             raise UsageError(f"the data folder {path} does not exist; fairseq-preprocess writes it (--destdir)")
     if cfg.source_lang is None or cfg.target_lang is None:
-        cfg.source_lang, cfg.target_lang = data_utils.infer_language_pair(paths[0])
+        cfg.source_lang, cfg.target_lang = _languages(paths[0])
     if cfg.source_lang is None or cfg.target_lang is None:
         raise UsageError(
             f"the data folder {paths[0]} holds no file named like train.SOURCE-TARGET.SOURCE.idx, so the languages are "
@@ -154,6 +154,21 @@ def _check_data(cfg) -> None:
         path = os.path.join(paths[0], f"dict.{lang}.txt")
         if not os.path.isfile(path):
             raise UsageError(f"the dictionary {path} does not exist; fairseq-preprocess writes it")
+
+
+def _languages(path: str) -> tuple[str | None, str | None]:
+    """Source and target language of a data folder: the pair that has files of both, if only one has.
+
+    fairseq takes any pair, but that of a factor, or of a second source, has no target.
+    """
+    found: dict[tuple[str, str], set[str]] = {}  # pair -> the languages that have files
+    for name in os.listdir(path):
+        parts = name.split(".")  # SPLIT.SOURCE-TARGET.LANGUAGE.idx
+        if len(parts) >= 3 and parts[1].count("-") == 1:
+            source, target = parts[1].split("-")
+            found.setdefault((source, target), set()).add(parts[2])
+    complete = [pair for pair, languages in found.items() if languages.issuperset(pair)]
+    return complete[0] if len(complete) == 1 else data_utils.infer_language_pair(path)
 
 
 def _check_not_empty(cfg, split: str) -> None:
