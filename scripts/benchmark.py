@@ -1,4 +1,4 @@
-"""How much one update costs, as a ratio to cross entropy of the same model in the same run.
+"""What this costs: an update, as a ratio to cross entropy of the same model in the same run; or preparation and scores.
 
 WORK names what is measured:
 
@@ -7,6 +7,8 @@ WORK names what is measured:
              the same step-by-step loop, and against teacher-forced cross entropy
   searnn     searnn at the sizes of the authors' code, with learned and mixed roll-outs, against teacher-forced cross
              entropy (MLE); sequences are cut at the gold's length, as in that code
+  data       preparing a million tokens, against 10 s, and scoring 100,000 labels, against 1 s; its bytes are the
+             peak of memory against that of a tenth of the corpus
 
 An update is forward and backward of encoder and decoder on random data, without the optimizer's step. Variants and
 baselines are run in turn; a ratio is the median over the turns. Time is CPU time of one thread, or wall time on a GPU;
@@ -24,6 +26,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
+import benchmark_data
 import torch
 import torch.nn.functional as F
 from fairseq.data import Dictionary
@@ -44,6 +47,7 @@ from seqsearch_fairseq.models.attention_gru import AttentionGRUConfig, Attention
 from seqsearch_fairseq.models.tagger import TaggerConfig, TaggerGRUConfig, TaggerModel
 
 SOURCE_WORDS = 1000
+DATA = "data"
 
 
 class Problem(NamedTuple):
@@ -80,7 +84,7 @@ class Row(NamedTuple):
     variant: str
     against: str
     time_ratio: float
-    bytes_ratio: float
+    bytes_ratio: float | None  # None where bytes are not measured
     runs: int
 
 
@@ -275,18 +279,18 @@ def main() -> int:
         machine = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {args.threads} thread(s)"
         print(f"{args.work} on {machine}, torch {torch.__version__}, {args.runs} runs, sharpness {args.sharpness:g}\n")
         print(f"| {' | '.join(('size', 'variant', 'against', 'time', 'saved bytes'))} |\n|---|---|---|---|---|")
-    for row in measure(args, device):
+    for row in measure_data(args) if args.work == DATA else measure(args, device):
         if args.json:
             print(json.dumps(row._asdict()), flush=True)
         else:
-            ratios = f"{row.time_ratio:.2f} | {row.bytes_ratio:.2f}"
+            ratios = f"{row.time_ratio:.2f} | {'–' if row.bytes_ratio is None else f'{row.bytes_ratio:.2f}'}"
             print(f"| {row.size} | {row.variant} | {row.against} | {ratios} |", flush=True)
     return 0
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=WORKS, metavar="WORK", help=", ".join(WORKS))
+    parser.add_argument("work", choices=[*WORKS, DATA], metavar="WORK", help=", ".join([*WORKS, DATA]))
     parser.add_argument("--size", default="", metavar="TEXT", help="only sizes whose name holds this text")
     parser.add_argument("--runs", type=int, default=7, help="turns that the median is over (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: %(default)s)")
@@ -295,7 +299,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
     parser.add_argument("--json", action="store_true", help="one JSON object a row instead of a table")
     args = parser.parse_args()
-    sizes = WORKS[args.work].sizes
+    sizes = benchmark_data.sizes() if args.work == DATA else list(WORKS[args.work].sizes)
     if not any(args.size in name for name in sizes):
         parser.error(f"--size must be part of one of: {'; '.join(sizes)}; got {args.size!r}")
     if args.runs < 1 or args.threads < 1:
@@ -303,6 +307,14 @@ def parse() -> argparse.Namespace:
     if not 0 < args.sharpness < float("inf"):
         parser.error(f"--sharpness must be a positive number, got {args.sharpness}")
     return args
+
+
+def measure_data(args) -> Iterator[Row]:
+    for size in (name for name in benchmark_data.sizes() if args.size in name):
+        for cost in benchmark_data.measure(size, args.runs, args.seed):
+            grown = None if cost.bytes_ratio is None else round(cost.bytes_ratio, 3)
+            ratios = {"time_ratio": round(cost.time_ratio, 3), "bytes_ratio": grown}
+            yield Row(DATA, **cost._replace(**ratios)._asdict(), runs=args.runs)
 
 
 def measure(args, device: str) -> Iterator[Row]:
