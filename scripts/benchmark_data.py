@@ -1,6 +1,6 @@
 """`benchmark.py data`: what it takes to prepare a corpus and to score labels. Not a program of its own.
 
-The goals are a million tokens of a column file in 10 s, and 100,000 labels in 1 s: a time ratio of at most 1 reaches them.
+The goals are a million tokens of a column file in 10 s, and 100,000 labels in 1 s: time ratios of at most 1 reach them.
 The bytes of preparing are the process's peak against that of a tenth of the corpus: near 1, for it streams.
 """
 

@@ -138,7 +138,7 @@ class SearchTaggingTask(SearchTask):
         target = sample["target"]
         for name, beam_size in (("greedy", 1), ("beam", self.cfg.tagging_valid_beam)):
             best = self._best_labels(sample, model, beam_size)
-            logging_output[f"_correct_{name}"] = int(best.eq(target).sum())
+            logging_output[f"_correct_{name}"] = int((best.eq(target) & target.ne(self.target_dictionary.pad())).sum())
             if self.labels_are_chunks:
                 counts = count_chunks(self._symbols(target), self._symbols(best))
                 for kind, count in zip(counts._fields, counts, strict=True):

@@ -73,7 +73,9 @@ def test_a_share_that_leaves_nothing_to_train_on_is_refused(refused):
 # ------------------------------------------------------------------------------------------------------ benchmark.py
 
 
-@pytest.mark.parametrize("work,size", [("dss", "tagger"), ("soft-beam", "tagger"), ("searnn", "ocr"), ("data", "labels")])
+@pytest.mark.parametrize(
+    "work,size", [("dss", "tagger"), ("soft-beam", "tagger"), ("searnn", "ocr"), ("data", "labels")]
+)
 def test_the_benchmark_prints_one_object_a_row(work, size):
     out = succeeded("benchmark.py", work, "--size", size, "--runs", 1, "--json", "--cpu")
     rows = [json.loads(line) for line in out.splitlines()]

@@ -65,6 +65,15 @@ def test_accuracy_can_choose_the_best_checkpoint(trained, tmp_path):
     assert "valid_best_accuracy_beam" in log.logged("valid")[-1]
 
 
+@pytest.mark.parametrize("decoder,width", [("greedy", 1), ("beam", 3)])
+def test_validation_logs_the_accuracy_of_what_fairseq_generate_outputs(trained, decoder, width):
+    model = trained("tagger_gru")
+    log = commands.validate(model.data, model.task, model.checkpoint).logged("valid")[-1]
+    flags = ["--gen-subset", "valid", "--beam", width, "--batch-size", 7, "--scoring", "tag_accuracy"]
+    out = commands.generate(model.data, model.task, model.checkpoint, "--decoder", decoder, *flags)
+    assert f"tag accuracy: {log[f'valid_accuracy_{decoder}']:.2f} %" in out.text
+
+
 def test_every_flag_of_the_criterion_reaches_it(trained, tmp_path):
     flags = ["--soft-beam-size", 2, "--soft-beam-scores", "logits", "--soft-beam-top-k", "successive"]
     costs = ["--soft-beam-label-cost", "O=2,L1=0.5", "--search-nll-weight", "0.5", "--sentence-avg"]
