@@ -79,7 +79,7 @@ keep_metric() {
         tag_accuracy | letter_errors) name='tag accuracy' signature=${CONDITION:-all words} ;;
         edit_distance) name='edit distance' ;;
     esac
-    score=$(grep -o "^[^:]*$name: [0-9.]*" "$out" | grep -o '[0-9.]*$')
+    score=$(grep -o -m 1 "$name: [0-9.]*" "$out" | grep -o '[0-9.]*$') || fail "there is no $name in $out"
     if [ "$METRIC" = letter_errors ]; then
         name='wrong letters' score=$(python -c "print(round(100 - $score, 2))")
     fi
