@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 from commands import ENVIRONMENT
 
@@ -132,3 +133,32 @@ def test_a_line_between_two_checkpoints_needs_one_architecture(trained, tmp_path
 )
 def test_the_pictures_bad_input_is_refused(refused, flags, message):
     assert message in refused("plot_objective.py", "data", *flags)
+
+
+# -------------------------------------------------------------------------------------------------------- results.py
+
+
+def keep(folder, method: str, decoder: str, seed: int, score: float) -> None:
+    known = ["--method", method, "--decoder", decoder, "--seed", seed, "--score", score]
+    assert commands.script("results.py", "add", folder, *known, "--metric", "F1", "--signature", "s").returncode == 0
+
+
+def test_scores_become_a_table_and_a_bar_chart(tmp_path):
+    for method, seed, score in (("cross-entropy", 1, 50), ("cross-entropy", 2, 51), ("searnn", 1, 52.256)):
+        keep(tmp_path, method, "greedy", seed, score)
+    keep(tmp_path, "searnn", "beam", 1, 53)
+    flags = ["--methods", "cross-entropy", "searnn", "missing", "--decoders", "greedy", "beam"]
+    done = commands.script("results.py", "table", tmp_path, *flags, "--write", tmp_path / "table")
+    assert done.returncode == 0 and done.stdout == (
+        "F1, 2 seed(s): 1, 2; s\n\n| training | greedy | beam |\n|---|---|---|\n"
+        "| cross-entropy | 50.50 (50.00\u201351.00) | \u2013 |\n| searnn | 52.26 | 53.00 |\n"
+        "| missing | \u2013 | \u2013 |\n"
+    )
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == done.stdout
+    assert (tmp_path / "table.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_folder_without_scores_is_named(tmp_path):
+    done = commands.script("results.py", "table", tmp_path)
+    assert done.returncode == 1 and f"no results in {tmp_path}" in done.stderr
