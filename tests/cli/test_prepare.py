@@ -1,12 +1,8 @@
 """Preparation of spelling and of OCR letters, and the embeddings that go with the latter."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from commands import ENVIRONMENT
+from commands import script as run
 from fairseq.data import Dictionary
 from torch import nn
 
@@ -15,14 +11,6 @@ from seqsearch_fairseq.data.files import FormatError
 from seqsearch_fairseq.data.letters import pixels_of, read_letters, token_of
 from seqsearch_fairseq.data.spelling import ALPHABET, corrupt, pieces
 from seqsearch_fairseq.errors import UsageError
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-def run(name: str, *arguments) -> subprocess.CompletedProcess:
-    argv = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
-    return subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
-
 
 # -------------------------------------------------------------------------------------------------------- spelling
 
@@ -160,7 +148,7 @@ def dictionary() -> Dictionary:
 
 @pytest.mark.parametrize("header", ["", "2 3\n"])
 def test_embeddings_of_known_words_are_copied(tmp_path, dictionary, header):
-    (tmp_path / "vec").write_text(header + "two 1 2 3.5\nfour 9 9 9\none -1 0 1e-1\n")
+    (tmp_path / "vec").write_text(header + "two 1 2 3.5\nfour 9 9 9\none -1 0 1e-1\ntwo . 7 7 7\n")
     table = nn.Embedding(len(dictionary), 3)
     before = table.weight.detach().clone()
     assert load_embeddings(table, dictionary, str(tmp_path / "vec")) == 2
@@ -173,8 +161,8 @@ def test_embeddings_of_known_words_are_copied(tmp_path, dictionary, header):
     [
         (b"two 1 2\n", "line 1 has 2 dimensions, --encoder-embed-dim is 3"),
         (b"two 1 2 x\n", "line 1: could not convert"),
-        (b"\xff 1 2 3\n", "line 1 is not UTF-8"),
-        (b"four 1 2 3\n", "has no word of the dictionary's 7"),
+        (b"\xff 1 2 3\n", "line 1: not UTF-8"),
+        (b"four 1 2 3\n", "has no word of the dictionary's 7 with 3 numbers, which is --encoder-embed-dim"),
     ],
 )
 def test_bad_embeddings_are_refused(tmp_path, dictionary, content, message):
