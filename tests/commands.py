@@ -191,13 +191,19 @@ class Script(NamedTuple):
 
 def script(name: str, *arguments) -> Script:
     """`python scripts/NAME ARGUMENTS` in this process."""
-    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / "scripts" / name)
+    spec = importlib.util.spec_from_file_location(Path(name).stem.strip("_"), ROOT / "scripts" / name)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     out, err = io.StringIO(), io.StringIO()
     argv = [name, *map(str, arguments)]
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.object(sys, "argv", argv):
+    path = [str(ROOT / "scripts"), *sys.path]
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "argv", argv),
+        mock.patch.object(sys, "path", path),
+    ):
         try:
+            spec.loader.exec_module(module)
             status = module.main()
         except SystemExit as ended:  # argparse
             status = ended.code

@@ -2,23 +2,22 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from commands import ENVIRONMENT, PLUGIN
+from commands import PLUGIN, script
 from fairseq import options
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("examples/*/*.md")), *sorted(ROOT.glob("examples/*/*.sh"))]
-DOCUMENTS += [ROOT / "scripts/quickstart.sh", ROOT / "scripts/lib.sh"]
+DOCUMENTS += [ROOT / "scripts/quickstart.sh", ROOT / "scripts/lib.sh", ROOT / "scripts/example.sh"]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
 # Flags of programs that are not asked below: pip, sacrebleu, awk and friends.
 OTHERS = {"--no-build-isolation", "--format", "--force", "--config-dir", "--config-name"}
 
 PROGRAMS = ("prepare_parallel.py", "prepare_tagging.py", "prepare_spelling.py", "prepare_letters.py")
-PROGRAMS += ("plot_objective.py", "benchmark.py")
+PROGRAMS += ("score_tagging.py", "plot_objective.py", "benchmark.py")
 PLUGINS = [  # a task, a model, a criterion and a scheduler each bring flags of their own
     ("search_translation", "iwslt_goyal2017", "soft_beam_direct", "inverse_sqrt"),
     ("search_tagging", "tagger_gru", "differentiable_scheduled_sampling", "fixed"),
@@ -32,14 +31,6 @@ def fairseq_flags(parser, *flags: str) -> set[str]:
     return set(parser._option_string_actions)
 
 
-def help_of(argv: list[str]) -> str:
-    done = subprocess.run(
-        [sys.executable, *argv, "--help"], env=ENVIRONMENT, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def known_flags() -> set[str]:
     known = OTHERS | fairseq_flags(options.get_generation_parser(), "--task", "search_tagging", "--path", "model")
@@ -47,9 +38,9 @@ def known_flags() -> set[str]:
         chosen = ["--task", task, "--arch", arch, "--criterion", criterion, "--lr-scheduler", schedule]
         known |= fairseq_flags(options.get_training_parser(), *chosen, "--optimizer", "adam")
     known |= set(options.get_preprocessing_parser()._option_string_actions)
-    programs = [["-m", "seqsearch_fairseq"], *([str(ROOT / "scripts" / name)] for name in PROGRAMS)]
-    programs += [[str(ROOT / "scripts/results.py"), command] for command in ("add", "table")]
-    return known.union(*(FLAG.findall(help_of(program)) for program in programs))
+    programs = [[name] for name in PROGRAMS] + [["results.py", command] for command in ("add", "table")]
+    programs += [["../seqsearch_fairseq/__main__.py"], ["../seqsearch_fairseq/__main__.py", "score"]]
+    return known.union(*(FLAG.findall(script(*program, "--help").stdout) for program in programs))
 
 
 def test_every_flag_that_is_written_down_exists(known_flags):
@@ -65,6 +56,6 @@ def test_every_file_that_a_link_names_exists(path):
     assert [link for link in links if "://" not in link and not (path.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("script", sorted([*ROOT.glob("scripts/*.sh"), *ROOT.glob("examples/*/*.sh")]), ids=str)
-def test_every_shell_script_parses(script):
-    assert subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True).stderr == ""
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("scripts/*.sh"), *ROOT.glob("examples/*/*.sh")]), ids=str)
+def test_every_shell_script_parses(path):
+    assert subprocess.run(["bash", "-n", str(path)], capture_output=True, text=True).stderr == ""
