@@ -39,7 +39,7 @@ def main() -> int:
     if args.ccgbank is None and not (args.train and args.test):
         parser.error("the corpus must be given: --train FILE and --test FILE, or --ccgbank FOLDER")
     if args.ccgbank is not None and (args.train or args.valid or args.test):
-        parser.error("--ccgbank finds its files by --sections; leave out --train, --valid and --test")
+        parser.error("--ccgbank finds its files by their sections; leave out --train, --valid and --test")
     if args.ccgbank is not None:
         args.layout = "auto"
     resolve_columns(args)
@@ -96,14 +96,14 @@ def prepare(args: argparse.Namespace) -> Iterator[str]:
         files = {split: getattr(args, split) or args.train for split in SPLITS}
     words = Words(args)
     with replaced(args.output_dir, *itertools.chain(*files.values()), overwrite=args.overwrite) as folder:
-        words.learn(lambda: (row for row, _ in training_words(files["train"], args)))
+        words.learn(lambda: training_words(files["train"], args))
         detector = SchemeDetector()
         summaries = [write(files[split], folder, split, words, detector, args) for split in SPLITS]
-        scheme = detector.found(str(files["train"][0])) if args.scheme == FOUND else None
+        found = detector.found(str(files["train"][0]))
     yield from map(str, summaries)
-    if scheme is not None:
-        yield f"chunk labels: {scheme}"
-    elif detector.chunks:
+    if found is not None:
+        yield f"chunk labels: {found}"
+    elif args.scheme in SCHEMES:
         yield f"chunk labels: written as {args.scheme}"
 
 
@@ -118,7 +118,9 @@ def write(
         for path, sentence in itertools.islice(sentences(files, split, args, summary), args.limit):
             where = partial(sentence.where, str(path))
             tags = pick(sentence, args.label_column, path)
-            if args.scheme != AS_THEY_ARE and detector.add(tags, where) and args.scheme in SCHEMES:
+            if args.scheme == FOUND:
+                detector.add(tags, where)
+            elif args.scheme in SCHEMES:
                 tags = convert(tags, args.scheme, where)
             written = words(pick(sentence, args.word_column, path))
             out["words"].write(" ".join(written) + "\n")
@@ -154,16 +156,16 @@ def sentences(files, split: str, args, summary: Summary | None = None) -> Iterat
                 summary.notes[dropped] += 1
 
 
-def training_words(files: list[Path], args) -> Iterator[tuple[list[str], Path]]:
+def training_words(files: list[Path], args) -> Iterator[list[str]]:
     """The words of each sentence that is trained on."""
     for path, sentence in itertools.islice(sentences(files, "train", args), args.limit):
-        yield pick(sentence, args.word_column, path), path
+        yield pick(sentence, args.word_column, path)
 
 
 def pick(sentence: Sentence, column: int, path: Path) -> list[str]:
     """One column of a sentence, white space inside a token written as `_`."""
     try:
-        return ["_".join(row[column].split()) for row in sentence.rows]
+        return ["_".join(row[column].split()) or "_" for row in sentence.rows]
     except IndexError:
         row = next(i for i, row in enumerate(sentence.rows) if not -len(row) <= column < len(row))
         raise FormatError(

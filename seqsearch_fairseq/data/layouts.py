@@ -1,6 +1,7 @@
 """How corpora of tagged words are laid out: who reads a file, and which columns hold the words and the labels."""
 
 import argparse
+import codecs
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
@@ -32,7 +33,9 @@ def add_layout_options(parser) -> None:
     """The options that say how a corpus is laid out."""
     about = "; ".join(f"{name}: {layout.about}" for name, layout in LAYOUTS.items())
     parser.add_argument("--layout", choices=list(LAYOUTS), default="columns", help=f"{about} (default: %(default)s)")
-    parser.add_argument("--encoding", default="utf-8", help="iso-8859-1 for CoNLL-2002 and 2003 (default: %(default)s)")
+    parser.add_argument(
+        "--encoding", type=_encoding, default="utf-8", help="iso-8859-1 for CoNLL-2002 and 2003 (default: %(default)s)"
+    )
     parser.add_argument("--word-column", type=int, metavar="N", help="of the words, from 0, if not the layout's")
     parser.add_argument("--label-column", type=int, metavar="N", help="of the labels, likewise; -1 is the last")
 
@@ -42,3 +45,10 @@ def resolve_columns(args: argparse.Namespace) -> None:
     layout = LAYOUTS[args.layout]
     args.word_column = layout.word if args.word_column is None else args.word_column
     args.label_column = layout.label if args.label_column is None else args.label_column
+
+
+def _encoding(name: str) -> str:
+    try:
+        return codecs.lookup(name).name
+    except LookupError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -118,8 +118,8 @@ class Words:
         return words if self.known is None else [word if word in self.known else UNKNOWN for word in words]
 
     def plain(self, words: Iterable[str]) -> list[str]:
-        """The words with case and digits changed, and rare ones left; white space inside a word becomes `_`."""
-        words = ["_".join(word.split()) or "_" for word in words]
+        """The words with case and digits changed, and rare ones left."""
+        words = list(words)
         if self.lowercase:
             words = [word.lower() for word in words]
         if self.digits:

@@ -127,6 +127,7 @@ def test_a_compressed_file_in_another_encoding(tmp_path):
             "file mixes schemes of chunk labels, or keeps to none: it breaks iob2 at",
         ),
         (b"a B-X\n\nb NN\n", [], "file, line 3: a chunk label must be O"),
+        (b"a NN\n", ["--scheme", "bioes"], "file, line 1: a chunk label must be O"),
         (b"a O\n", ["--label-column", 4], "file, line 1: there is no column 4, the line has 2"),
         (b"\n\n", [], "file holds no sentence for the train split"),
         (gzip.compress(b"a O\n" * 9000)[:-20], [], "file is cut short or broken"),
@@ -178,6 +179,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path):
         (["--ccgbank", "folder", "--train", "file"], "leave out --train, --valid and --test"),
         (["--factor", "words=1"], "must be a name, = and the number of a column, as in pos=1, got 'words=1'"),
         (["--factor", "pos"], "as in pos=1, got 'pos'"),
+        (["--encoding", "latin-17"], "argument --encoding: unknown encoding: latin-17"),
     ],
 )
 def test_bad_flags_are_refused(flags, message):
