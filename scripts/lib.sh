@@ -21,19 +21,28 @@ fail() {
     exit 1
 }
 
-# preprocess BIN TEXT_DIR SOURCE TARGET FLAG...: fairseq-preprocess of TEXT_DIR/{train,valid,test}.* into BIN, once.
+# preprocess BIN TEXT_DIR SOURCE TARGET FLAG...: fairseq-preprocess of TEXT_DIR/{train,valid,test}.* into BIN, once. FACTORS are of the
+# source, each with files of its name in TEXT_DIR.
+FACTORS=()
 preprocess() {
-    local bin=$1 text=$2 source=$3 target=$4
+    local bin=$1 text=$2 source=$3 target=$4 factor
     shift 4
     if [ -e "$bin/done" ]; then return; fi
     say "preprocessing $text"
-    rm -rf "$bin"
+    rm -rf "$bin" "$bin.log"
+    binarize "$bin" "$text" "$source" "$target" "$@"
+    for factor in ${FACTORS[@]+"${FACTORS[@]}"}; do binarize "$bin" "$text" "$factor" "$target" --only-source; done
+    touch "$bin/done"
+}
+
+binarize() {
+    local bin=$1 text=$2 source=$3 target=$4
+    shift 4
     if ! fairseq-preprocess --source-lang "$source" --target-lang "$target" --destdir "$bin" --workers 2 \
-        --trainpref "$text/train" --validpref "$text/valid" --testpref "$text/test" "$@" > "$bin.log" 2>&1; then
+        --trainpref "$text/train" --validpref "$text/valid" --testpref "$text/test" "$@" >> "$bin.log" 2>&1; then
         tail -n 5 "$bin.log" >&2
         fail "fairseq-preprocess failed; the whole log is $bin.log"
     fi
-    touch "$bin/done"
 }
 
 # train DIR FLAG...: fairseq-train into DIR. Resumes what was cut off, skips what is done, prints a line an epoch.

@@ -1,4 +1,4 @@
-# Chunking: sizes and folders. SMOKE=1 makes everything tiny.
+# Chunking: sizes and folders. SMOKE=1 makes everything tiny; POS=0 leaves out the parts of speech.
 . "$(dirname "${BASH_SOURCE[0]}")/../../scripts/example.sh"
 
 INPUT='DATA_DIR, a folder with {train,test}.txt'
@@ -20,6 +20,11 @@ METHODS=(cross-entropy "${SEARNN[@]}")
 SEEDS=${SEEDS:-1 2}
 
 TASK_FLAGS=(--task search_tagging --source-lang words --target-lang labels)
+if [ "${POS:-1}" = 1 ]; then
+    FACTORS=(pos)
+    PREPARE_FLAGS+=(--factor pos=1)
+    TASK_FLAGS+=(--tagging-factors pos)
+fi
 DECODERS=(greedy beam)
 DECODE_FLAGS=(--batch-size 64 --beam 3)
 METRIC=chunk_f1

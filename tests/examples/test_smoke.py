@@ -16,7 +16,7 @@ pytestmark = pytest.mark.smoke
 WORDS = ["Kim", "Lee", "sees", "the", "old", "house", "in", "Rome", "1999", "."]
 TREE = (
     "(<T S 0 2> (<L NP NNP NNP {0} NP>) "
-    "(<T S\\NP 0 2> (<L (S\\NP)/NP VBZ VBZ {1} (S\\NP_1)/NP_2>) (<L NP NNP NNP {2} NP>) ) )"
+    "(<T S\\NP 0 2> (<L (S\\NP)/NP VBZ VBZ {1} (S\\NP_1)/NP_2>) (<L {3} NNP NNP {2} {3}>) ) )"
 )
 NAMES = {"Kim": "B-PER", "Lee": "B-PER", "Rome": "B-LOC"}
 
@@ -44,7 +44,7 @@ def germeval(folder: Path) -> Path:
 def ccgbank(folder: Path) -> Path:
     for section in range(25):
         trees = [
-            f"ID=wsj_{section:02}01.{i} PARSER=GOLD NUMPARSE=1\n{TREE.format(*words)}\n"
+            f"ID=wsj_{section:02}01.{i} PARSER=GOLD NUMPARSE=1\n{TREE.format(*words[:3], ('N', 'NP', 'NP/N')[i % 3])}\n"
             for i, words in enumerate(sentences(8, section), 1)
         ]
         write(folder / "data" / "AUTO" / f"{section:02}" / f"wsj_{section:02}01.auto", "".join(trees))
