@@ -11,12 +11,11 @@ The default is MIXER's recipe; --max-length 175 --bpe 10000 comes near that of f
 import argparse
 import functools
 import itertools
-import multiprocessing
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -136,8 +135,9 @@ def prepare(args: argparse.Namespace) -> Iterator[str]:
     source = args.from_dir or args.archive or cached
     notes = []
     with replaced(args.output_dir, source, overwrite=args.overwrite) as folder:
-        with tempfile.TemporaryDirectory(dir=folder) as scratch, ExitStack() as stack:
-            text = Path(scratch)
+        with ExitStack() as stack:
+            text = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+            stack.enter_context(named_as_in(source, text))
             if args.from_dir is None:
                 notes.append(f"{source}: sha256 {fetch(args, source, text)}")
             corpus = find_corpus(args.from_dir or text)
@@ -154,6 +154,15 @@ def prepare(args: argparse.Namespace) -> Iterator[str]:
     yield f"vocabulary: {vocabulary}; written to {args.output_dir}"
 
 
+@contextmanager
+def named_as_in(archive: Path, unpacked: Path) -> Iterator[None]:
+    """Errors name the files of the archive as it does, and not where they were for a while."""
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(str(error).replace(f"{unpacked}/", f"{archive}: de-en/")) from error
+
+
 def fetch(args: argparse.Namespace, archive: Path, folder: Path) -> str:
     """Download the archive, if it is to be, and unpack it; return its checksum."""
     downloaded = args.archive is None
@@ -161,9 +170,7 @@ def fetch(args: argparse.Namespace, archive: Path, folder: Path) -> str:
         try:
             download(args.url, archive)
         except DownloadError as error:
-            raise FormatError(
-                f"{error}; an archive that is here is given by --archive, its files by --from-dir"
-            ) from error
+            raise FormatError(f"{error}; --archive and --from-dir read what is here already") from error
     try:
         checksum = sha256_of(archive)
         if args.sha256 not in (None, checksum):
@@ -183,7 +190,7 @@ def ordered_map(workers: int, stack: ExitStack) -> Callable[[Callable[[str], str
     """`map`, in so many processes."""
     if workers == 1:
         return map
-    pool = stack.enter_context(ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")))
+    pool = stack.enter_context(ProcessPoolExecutor(workers))
     return functools.partial(pool.map, chunksize=BLOCK // (4 * workers) + 1)
 
 

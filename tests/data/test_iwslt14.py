@@ -47,7 +47,7 @@ def test_segments_are_text(tmp_path):
     path = tmp_path / "xml"
     path.write_text(
         '<?xml version="1.0" encoding="UTF-8"?>\n<mteval>\n<doc docid="1">\n<title>No text</title>\n'
-        '<seg id="1"> It\u2019s one &amp; only. </seg>\n<seg id="2">Two</seg> <seg id="3">Three</seg>\n</doc>\n</mteval>\n'
+        '<seg id="1"> It\u2019s one &amp; only. </seg>\n<seg id="2">Two</seg> <seg id="3">Three</seg>\n</doc>\n'
     )
     assert list(segments(path)) == [Line(5, " It's one &amp; only. "), Line(6, "Two"), Line(6, "Three")]
 
