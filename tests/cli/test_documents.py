@@ -15,7 +15,7 @@ DOCUMENTS += [ROOT / "scripts/quickstart.sh", ROOT / "scripts/lib.sh"]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
 # Flags of programs that are not asked below: pip, sacrebleu, awk and friends.
-OTHERS = {"--no-build-isolation", "--format", "--force", "--config-dir", "--config-name"}
+OTHERS = {"--no-build-isolation", "--format", "--force", "--tokenize", "--config-dir", "--config-name"}
 
 PROGRAMS = ("prepare_parallel.py", "prepare_tagging.py", "prepare_spelling.py", "prepare_letters.py")
 PROGRAMS += ("prepare_iwslt14.py", "plot_objective.py", "benchmark.py")

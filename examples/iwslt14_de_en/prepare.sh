@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# bash prepare.sh [ARCHIVE or DATA_DIR]: IWSLT'14 -> tokenised words or pieces -> fairseq data in $WORK/bin. Without an
+# argument it downloads the archive. Plain files in DATA_DIR are taken as tokenised, unless TOKENIZED=0.
+. "$(dirname "$0")/settings.sh"
+
+[ $# -le 1 ] || fail "usage: bash prepare.sh [ARCHIVE or DATA_DIR], de-en.tgz or a folder with its files or {train,valid,test}.{$SRC,$TGT}"
+if [ -e "$WORK/bin/done" ]; then say "$WORK/bin: done already"; exit 0; fi
+mkdir -p "$WORK"
+CORPUS_FLAGS=()
+if [ $# -eq 1 ] && [ -d "$1" ]; then
+    CORPUS_FLAGS=(--from-dir "$1")
+    if [ "${TOKENIZED:-1}" = 1 ] && [ ! -e "$1/train.tags.de-en.de" ] && [ ! -e "$1/de-en/train.tags.de-en.de" ]; then
+        CORPUS_FLAGS+=(--tokenized)
+    fi
+elif [ $# -eq 1 ]; then
+    CORPUS_FLAGS=(--archive "$1")
+fi
+python "$ROOT/scripts/prepare_iwslt14.py" "$WORK/text" --overwrite --workers 2 "${CORPUS_FLAGS[@]}" "${PREPARE_FLAGS[@]}"
+preprocess "$WORK/bin" "$WORK/text" $SRC $TGT "${PREPROCESS_FLAGS[@]}"
