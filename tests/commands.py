@@ -7,6 +7,7 @@ test. What fairseq leaves behind in global state is undone here and nowhere else
 import contextlib
 import fcntl
 import importlib
+import importlib.util
 import io
 import json
 import logging
@@ -81,6 +82,29 @@ def run(command: str, *arguments) -> Output:
     with _clean_fairseq(captured), contextlib.redirect_stdout(captured), mock.patch.object(sys, "argv", argv):
         module.cli_main()
     return Output(captured.getvalue())
+
+
+class Done(NamedTuple):
+    """What a script did."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_script(name: str, *arguments) -> Done:
+    """`python scripts/NAME ARGUMENTS` in this process."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / "scripts" / name)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    out, err = io.StringIO(), io.StringIO()
+    argv = [name, *map(str, arguments)]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch.object(sys, "argv", argv):
+        try:
+            status = script.main()
+        except SystemExit as ended:  # options that argparse refuses
+            status = ended.code
+    return Done(status, out.getvalue(), err.getvalue())
 
 
 def preprocess(text: Path, destination: Path, *flags) -> Path:

@@ -52,6 +52,8 @@ def _continue(url: str, part: Path) -> None:
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     with urllib.request.urlopen(request, timeout=SECONDS) as answer:
         rest = answer.status == http.client.PARTIAL_CONTENT
+        if rest and not (answer.headers["Content-Range"] or "").startswith(f"bytes {have}-"):
+            raise http.client.HTTPException("the server sent another part of the file than was asked for")
         have = have if rest else 0
         size = _whole_size(answer.headers) if rest else _number(answer.headers["Content-Length"])
         bar = tqdm(desc=part.stem, total=size, initial=have, unit="B", unit_scale=True, disable=not sys.stderr.isatty())

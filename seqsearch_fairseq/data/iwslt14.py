@@ -32,6 +32,9 @@ MEMBERS = tuple(
     for language in LANGUAGES
 )
 
+# Plain files by split: any of these names.
+PLAIN = {"train": ("train", "train_sample"), "valid": ("valid", "val", "dev"), "test": ("test",)}
+
 # Lines about a talk, which are no text; and the tags around a text that is.
 ABOUT = re.compile(r"\s*</?(?:url|keywords|talkid|speaker|reviewer|translator|doc)\b")
 TAG = re.compile(r"</?(?:title|description)>")
@@ -78,10 +81,7 @@ def find_corpus(folder: Path) -> Corpus:
     for root in (folder, folder / "de-en"):
         if any((root / name).is_file() for name in MEMBERS):
             return _official(root)
-    pairs = {
-        split: find_pair(folder, names, LANGUAGES)
-        for split, names in {"train": ("train", "train_sample"), "valid": ("valid",), "test": ("test",)}.items()
-    }
+    pairs = {split: find_pair(folder, names, LANGUAGES) for split, names in PLAIN.items()}
     for split in ("train", "valid"):
         if pairs[split] is None:
             raise FormatError(f"{folder} must hold {split}.de and {split}.en, or {MEMBERS[0]} and what goes with it")

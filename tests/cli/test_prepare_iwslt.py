@@ -4,18 +4,14 @@ import contextlib
 import gzip
 import hashlib
 import http.server
-import importlib.util
 import io
 import re
-import sys
 import tarfile
 import threading
 from pathlib import Path
-from typing import NamedTuple
-from unittest import mock
 
 import pytest
-from commands import ROOT
+from commands import Done, run_script
 
 from seqsearch_fairseq.data.download import DownloadError, download
 from seqsearch_fairseq.data.iwslt14 import LANGUAGES, TESTS, TRAIN
@@ -23,35 +19,8 @@ from seqsearch_fairseq.data.iwslt14 import LANGUAGES, TESTS, TRAIN
 PAIRS = 50  # training pairs of the archive that are kept, two of them for validation
 
 
-class Done(NamedTuple):
-    """What the script printed, and its exit status."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("prepare_iwslt14", ROOT / "scripts/prepare_iwslt14.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def prepare(script, capsys):
-    """The script, run in this process."""
-
-    def call(*arguments) -> Done:
-        with mock.patch.object(sys, "argv", ["prepare_iwslt14.py", *map(str, arguments)]):
-            try:
-                status = script.main()
-            except SystemExit as stopped:  # options that argparse refuses
-                status = stopped.code
-        return Done(status, *capsys.readouterr())
-
-    return call
+def prepare(*arguments) -> Done:
+    return run_script("prepare_iwslt14.py", *arguments)
 
 
 def training_text(language: str) -> list[str]:
@@ -123,7 +92,7 @@ def assert_refused(done: Done, message: str, output: Path) -> None:
 # --------------------------------------------------------------------------------------------------- what is written
 
 
-def test_the_archive_becomes_words_in_three_splits(prepare, archive, tmp_path):
+def test_the_archive_becomes_words_in_three_splits(archive, tmp_path):
     done = prepare("--archive", archive, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
@@ -155,7 +124,7 @@ def test_the_archive_becomes_words_in_three_splits(prepare, archive, tmp_path):
     assert lines(out / "raw.test.en")[0].split()[1:3] == ["&apos;s", "en"]
 
 
-def test_known_words_are_the_most_frequent_of_train(prepare, archive, tmp_path):
+def test_known_words_are_the_most_frequent_of_train(archive, tmp_path):
     done = prepare("--archive", archive, tmp_path / "out", "--source-words", 3, "--target-words", 1)
     assert done.returncode == 0, done.stderr
     assert "vocabulary: 3 de words, 1 en words" in done.stdout
@@ -164,7 +133,7 @@ def test_known_words_are_the_most_frequent_of_train(prepare, archive, tmp_path):
     assert lines(tmp_path / "out/raw.train.en")[2] == "word 0 often ."
 
 
-def test_pieces_of_both_languages_and_several_workers(prepare, archive, tmp_path):
+def test_pieces_of_both_languages_and_several_workers(archive, tmp_path):
     done = prepare("--archive", archive, tmp_path / "out", "--bpe", 60, "--workers", 2)
     assert done.returncode == 0, done.stderr
     assert "vocabulary: 60 pieces" in done.stdout and (tmp_path / "out/spm.model").exists()
@@ -172,7 +141,7 @@ def test_pieces_of_both_languages_and_several_workers(prepare, archive, tmp_path
     assert joined == lines(tmp_path / "out/raw.train.en")
 
 
-def test_the_recipes_numbers_can_be_changed(prepare, archive, tmp_path):
+def test_the_recipes_numbers_can_be_changed(archive, tmp_path):
     flags = ("--max-length", 60, "--max-ratio", 2, "--valid-every", 10, "--limit", 4)
     done = prepare("--archive", archive, tmp_path / "out", *flags)
     assert done.returncode == 0, done.stderr
@@ -181,7 +150,7 @@ def test_the_recipes_numbers_can_be_changed(prepare, archive, tmp_path):
     assert done.stderr == ""
 
 
-def test_numbers_that_are_not_those_of_the_recipe_are_warned_of(prepare, archive, tmp_path):
+def test_numbers_that_are_not_those_of_the_recipe_are_warned_of(archive, tmp_path):
     done = prepare("--archive", archive, tmp_path / "out", "--max-length", 175)
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
@@ -191,7 +160,7 @@ def test_numbers_that_are_not_those_of_the_recipe_are_warned_of(prepare, archive
     ]
 
 
-def test_an_unpacked_archive_gives_what_the_archive_gives(prepare, archive, tmp_path):
+def test_an_unpacked_archive_gives_what_the_archive_gives(archive, tmp_path):
     (tmp_path / "corpus/de-en").mkdir(parents=True)
     for name, content in corpus_files().items():
         (tmp_path / "corpus/de-en" / name).write_bytes(content)
@@ -201,7 +170,7 @@ def test_an_unpacked_archive_gives_what_the_archive_gives(prepare, archive, tmp_
         assert (tmp_path / "two" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_plain_tokenised_files_without_test(prepare, tmp_path):
+def test_plain_tokenised_files_without_test(tmp_path):
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for language in LANGUAGES:
@@ -244,7 +213,7 @@ def test_plain_tokenised_files_without_test(prepare, tmp_path):
         ),
     ],
 )
-def test_a_broken_file_is_refused_and_nothing_is_left_behind(prepare, tmp_path, name, change, message):
+def test_a_broken_file_is_refused_and_nothing_is_left_behind(tmp_path, name, change, message):
     files = corpus_files()
     changed = change(files.pop(name))
     if changed is not None:
@@ -254,14 +223,14 @@ def test_a_broken_file_is_refused_and_nothing_is_left_behind(prepare, tmp_path, 
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.999])
-def test_an_archive_that_is_cut_short_is_refused(prepare, archive, tmp_path, share):
+def test_an_archive_that_is_cut_short_is_refused(archive, tmp_path, share):
     content = archive.read_bytes()
     archive.write_bytes(content[: int(len(content) * share)])
     done = prepare("--archive", archive, tmp_path / "out")
     assert_refused(done, r"de-en\.tgz is cut short or broken", tmp_path / "out")
 
 
-def test_a_file_that_is_no_archive_is_refused(prepare, tmp_path):
+def test_a_file_that_is_no_archive_is_refused(tmp_path):
     (tmp_path / "page.tgz").write_text("<html>not here</html>" * 100)
     done = prepare("--archive", tmp_path / "page.tgz", tmp_path / "out")
     assert_refused(done, r"page\.tgz is cut short or broken", tmp_path / "out")
@@ -269,14 +238,14 @@ def test_a_file_that_is_no_archive_is_refused(prepare, tmp_path):
     assert_refused(done, r"No such file.*nowhere\.tgz", tmp_path / "out")
 
 
-def test_the_checksum_is_checked_if_there_is_one(prepare, archive, tmp_path):
+def test_the_checksum_is_checked_if_there_is_one(archive, tmp_path):
     checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
     assert prepare("--archive", archive, "--sha256", checksum.upper(), tmp_path / "out").returncode == 0
     done = prepare("--archive", archive, "--sha256", "0" * 64, tmp_path / "again")
     assert_refused(done, f"must have the sha256 {'0' * 64}, and has {checksum}", tmp_path / "again")
 
 
-def test_too_little_text_is_refused(prepare, tmp_path):
+def test_too_little_text_is_refused(tmp_path):
     files = corpus_files()
     for language in LANGUAGES:
         files[f"{TRAIN}.{language}"] = b"one two\n" * 22
@@ -285,7 +254,7 @@ def test_too_little_text_is_refused(prepare, tmp_path):
     assert_refused(done, r"train\.tags\.de-en\.de holds too little for the valid split", tmp_path / "out")
 
 
-def test_more_pieces_than_the_text_has_are_refused(prepare, archive, tmp_path):
+def test_more_pieces_than_the_text_has_are_refused(archive, tmp_path):
     done = prepare("--archive", archive, tmp_path / "out", "--bpe", 5000)
     assert_refused(done, "--bpe 5000 does not fit the text", tmp_path / "out")
 
@@ -301,7 +270,7 @@ def test_more_pieces_than_the_text_has_are_refused(prepare, archive, tmp_path):
         (["--valid-every", "1"], "argument --valid-every: must be at least 2, got 1"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(prepare, tmp_path, flags, message):
+def test_options_that_make_no_sense_are_refused(tmp_path, flags, message):
     done = prepare(*flags, tmp_path / "out")
     assert done.returncode == 2 and message in done.stderr
 
@@ -310,9 +279,9 @@ def test_options_that_make_no_sense_are_refused(prepare, tmp_path, flags, messag
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Sends `content`, or what `Range` asks of it where `ranges`; at most `most` bytes an answer."""
+    """Sends `content`, or what `Range` asks of it where `ranges`; at most `most` bytes an answer, `shift` late."""
 
-    content, ranges, most = b"", True, None
+    content, ranges, most, shift = b"", True, None, 0
     asked: list[str | None]
 
     def do_GET(self):
@@ -320,7 +289,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.asked.append(wanted)
         if self.path != "/data/de-en.tgz":
             return self.send_error(404)
-        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and self.ranges else 0
+        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) + self.shift if wanted and self.ranges else 0
         if wanted and self.ranges and start >= len(self.content):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(self.content)}")
@@ -380,7 +349,15 @@ def test_a_download_that_was_cut_off_before_its_name_or_holds_too_much(server, t
     assert (tmp_path / "de-en.tgz").read_bytes() == server.content and len(server.asked) == asked
 
 
-def test_without_archive_or_folder_it_downloads(prepare, server, archive, tmp_path):
+def test_another_part_than_was_asked_for_is_refused(server, tmp_path):
+    server.content, server.shift = b"content", 1
+    (tmp_path / "de-en.tgz.part").write_bytes(b"con")
+    with pytest.raises(DownloadError, match="sent another part of the file than was asked for"):
+        download(server.address, tmp_path / "de-en.tgz")
+    assert (tmp_path / "de-en.tgz.part").read_bytes() == b"con"
+
+
+def test_without_archive_or_folder_it_downloads(server, archive, tmp_path):
     server.content = archive.read_bytes()
     cache = tmp_path / "cache"
     flags = ("--url", server.address, "--cache", cache)
@@ -391,13 +368,13 @@ def test_without_archive_or_folder_it_downloads(prepare, server, archive, tmp_pa
     assert (tmp_path / "out/train.de").read_bytes() == (tmp_path / "given/train.de").read_bytes()
 
 
-def test_a_download_that_is_no_archive_says_how_to_get_another(prepare, server, tmp_path):
+def test_a_download_that_is_no_archive_says_how_to_get_another(server, tmp_path):
     server.content = b"<html>a page</html>" * 100
     done = prepare("--url", server.address, "--cache", tmp_path / "cache", tmp_path / "out")
     assert_refused(done, "is cut short or broken: .*; remove it to have it downloaded again", tmp_path / "out")
 
 
-def test_a_failed_download_is_one_line_that_names_the_other_ways(prepare, server, tmp_path):
+def test_a_failed_download_is_one_line_that_names_the_other_ways(server, tmp_path):
     flags = ("--cache", tmp_path / "cache", tmp_path / "out")
     ways = "--archive and --from-dir read what is here already"
     missing = server.address + ".not"
