@@ -1,6 +1,6 @@
 # The shape of every example; its settings.sh sources this, and says
 #
-#   INPUT           what prepare.sh and run.sh are given, for messages
+#   INPUT           what prepare.sh and run.sh are given, for messages; in brackets where they can do without
 #   RUNS            folder of text, data, models and results
 #   METHODS, SEEDS  rows of the table, and over what they are averaged; ONLY and SEEDS from outside come first
 #   TASK_FLAGS      task and languages
@@ -20,13 +20,15 @@ PREFIX='' CONDITION=''
 
 # begin_preparation ARGUMENT...: exit if it is done already.
 begin_preparation() {
-    [ $# -eq 1 ] || fail "usage: bash prepare.sh $INPUT"
+    takes_input $# || fail "usage: bash prepare.sh $INPUT"
     if [ -e "$RUNS/bin/done" ]; then
         say "$RUNS/bin: done already"
         exit 0
     fi
     mkdir -p "$RUNS"
 }
+
+takes_input() { [ "$1" -eq 1 ] || { [ "$1" -eq 0 ] && [[ $INPUT == '['* ]]; }; }
 
 # begin_training ARGUMENT...: set METHOD, SEED, MODEL (its folder) and BASE (the one of cross entropy).
 begin_training() {
@@ -92,9 +94,9 @@ version_of() { python -c 'import sys; from importlib.metadata import version; pr
 # as Markdown and as a bar chart.
 run_example() {
     local seed method
-    [ $# -eq 1 ] || fail "usage: bash run.sh $INPUT"
+    takes_input $# || fail "usage: bash run.sh $INPUT"
     read -ra METHODS <<< "${ONLY:-${METHODS[*]}}"
-    bash "$HERE/prepare.sh" "$1"
+    bash "$HERE/prepare.sh" "$@"
     for seed in $SEEDS; do
         for method in "${METHODS[@]}"; do
             bash "$HERE/train.sh" "$method" "$seed"

@@ -95,10 +95,11 @@ generate() {
 # plain OUT KIND: the lines of one kind (D, H, T, ...) of fairseq-generate's output, in the data's order, text only.
 plain() { { grep "^$2-" "$1" || true; } | LC_ALL=C sort -t- -k2n | awk -F'\t' '{print $NF}'; }
 
-# bleu REFERENCE HYPOTHESES RESULTS_DIR METHOD DECODER SEED SUBSET: score with sacrebleu, and keep the score.
+# bleu REFERENCE HYPOTHESES RESULTS_DIR METHOD DECODER SEED SUBSET: score with sacrebleu (and BLEU_FLAGS), and keep the score.
+BLEU_FLAGS=()
 bleu() {
     local json score signature
-    json=$(sacrebleu "$1" -i "$2" -m bleu -w 2 --format json --force)
+    json=$(sacrebleu "$1" -i "$2" -m bleu -w 2 --format json --force ${BLEU_FLAGS[@]+"${BLEU_FLAGS[@]}"})
     score=$(python -c 'import json, sys; print(json.loads(sys.argv[1])["score"])' "$json")
     signature=$(python -c 'import json, sys; print(json.loads(sys.argv[1])["signature"])' "$json")
     keep_score "$3" "$4" "$5" "$6" "$7 BLEU" "$score" "$signature"

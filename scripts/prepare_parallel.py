@@ -1,115 +1,94 @@
 """Turn plain parallel text files into sentencepiece pieces, ready for fairseq-preprocess.
 
-Reads INPUT_DIR/{train,valid or val,test}.{SOURCE,TARGET}, trains one sentencepiece model on both sides of train, and
-writes OUTPUT_DIR/{train,valid,test}.{SOURCE,TARGET} in pieces, beside spm.model and the untouched references
-raw.{train,valid,test}.TARGET.
+Reads INPUT_DIR/{train,valid or val or dev,test}.{SOURCE,TARGET}, which may be compressed with gzip, bzip2 or xz, trains
+one sentencepiece model on both sides of train, and writes OUTPUT_DIR/{train,valid,test}.{SOURCE,TARGET} in pieces,
+beside spm.model and the untouched references raw.{train,valid,test}.TARGET.
 """
 
 import argparse
 import itertools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-import sentencepiece
-from tqdm import tqdm
+from seqsearch_fairseq.data.files import FormatError, progress, read_lines
+from seqsearch_fairseq.data.parallel import find_pair, plain_lines, read_pairs
+from seqsearch_fairseq.data.pieces import learn_pieces
+from seqsearch_fairseq.data.preparation import Summary, add_output_options, at_least_one, replaced, run
 
-from seqsearch_fairseq.data.files import FormatError
-from seqsearch_fairseq.data.preparation import at_least_one, replaced
+SPLITS = {"train": ("train",), "valid": ("valid", "val", "dev"), "test": ("test",)}  # by the names of their files
 
 
 def main() -> int:
     args = build_parser().parse_args()
-    source_dir, output = Path(args.input_dir), Path(args.output_dir)
-    languages = (args.source_lang, args.target_lang)
-    try:
-        files = {split: find_split(source_dir, split, languages) for split in ("train", "valid", "test")}
-        counts = {split: check_pair(paths, args.limit) for split, paths in files.items()}
-        with replaced(output, source_dir, overwrite=args.overwrite) as folder:
-            model = train_pieces(files["train"], folder, args)
-            for split, paths in files.items():
-                for language, path in zip(languages, paths, strict=True):
-                    encode_file(model, path, folder / f"{split}.{language}", counts[split])
-                copy_lines(files[split][1], folder / f"raw.{split}.{args.target_lang}", counts[split])
-    except (FormatError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    for split, count in counts.items():
-        print(f"{split}: {count} sentence pairs")
-    print(f"vocabulary: {model.get_piece_size()} pieces; written to {output}")
-    return 0
+    return run(lambda: prepare(args))
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input_dir", metavar="INPUT_DIR", help="folder with the parallel text files")
-    parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="folder to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT_DIR as a whole if it exists")
+    parser.add_argument("input_dir", metavar="INPUT_DIR", type=Path, help="folder with the parallel text files")
+    add_output_options(parser)
     parser.add_argument("--source-lang", default="de", help="suffix of the source files (default: %(default)s)")
     parser.add_argument("--target-lang", default="en", help="suffix of the target files (default: %(default)s)")
-    parser.add_argument("--vocab-size", type=int, default=4000, help="pieces, both languages (default: %(default)s)")
-    parser.add_argument("--limit", type=at_least_one, help="use only the first N pairs of each split (for a trial run)")
+    parser.add_argument(
+        "--vocab-size",
+        type=at_least_one,
+        default=4000,
+        metavar="N",
+        help="pieces, both languages (default: %(default)s)",
+    )
     return parser
 
 
+def prepare(args: argparse.Namespace) -> Iterator[str]:
+    """Write all splits; yield the summary of each, and the number of pieces."""
+    languages = (args.source_lang, args.target_lang)
+    files = {split: find_split(args.input_dir, split, languages) for split in SPLITS}
+    counts = {split: count_pairs(paths, args.limit) for split, paths in files.items()}
+    with replaced(args.output_dir, args.input_dir, overwrite=args.overwrite) as folder:
+        text = itertools.chain.from_iterable(first_lines(path, counts["train"]) for path in files["train"])
+        model = learn_pieces(text, folder, args.vocab_size, "--vocab-size")
+        summaries = [write(files[split], folder, split, counts[split], model, args) for split in SPLITS]
+    yield from map(str, summaries)
+    yield f"vocabulary: {model.get_piece_size()} pieces; written to {args.output_dir}"
+
+
 def find_split(folder: Path, split: str, languages: tuple[str, str]) -> tuple[Path, Path]:
-    """The two files of a split; the validation split may be called `valid`, `val` or `dev`."""
+    """The two files of a split."""
     if not folder.is_dir():
         raise FormatError(f"the folder {folder} does not exist")
-    names = ("valid", "val", "dev") if split == "valid" else (split,)
-    for name in names:
-        paths = tuple(folder / f"{name}.{language}" for language in languages)
-        if all(path.is_file() for path in paths):
-            return paths  # type: ignore[return-value]
-    raise FormatError(f"{folder} must hold {names[0]}.{languages[0]} and {names[0]}.{languages[1]}, and does not")
+    paths = find_pair(folder, SPLITS[split], languages)
+    if paths is None:
+        raise FormatError(f"{folder} must hold {split}.{languages[0]} and {split}.{languages[1]}, and does not")
+    return paths
 
 
-def check_pair(paths: tuple[Path, Path], limit: int | None) -> int:
-    """Number of sentence pairs to use. Both files must have as many lines, all of them UTF-8."""
-    counts = []
-    for path in paths:
-        with path.open("rb") as lines:
-            number = 0
-            for number, line in enumerate(lines, 1):
-                try:
-                    line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise FormatError(f"{path}, line {number} is not UTF-8: {error}") from error
-        counts.append(number)
-    if counts[0] != counts[1]:
-        raise FormatError(f"{paths[0]} has {counts[0]} lines and {paths[1]} has {counts[1]}; they must be parallel")
-    if counts[0] == 0:
+def count_pairs(paths: tuple[Path, Path], limit: int | None) -> int:
+    """Number of sentence pairs to use. Both files are read to their ends: they must be whole, parallel, and UTF-8."""
+    pairs = read_pairs(*map(plain_lines, paths), paths)
+    count = sum(1 for _ in progress(pairs, f"checking {paths[0].name}", "pairs"))
+    if count == 0:
         raise FormatError(f"{paths[0]} is empty")
-    return counts[0] if limit is None else min(limit, counts[0])
+    return count if limit is None else min(limit, count)
 
 
-def train_pieces(paths: tuple[Path, Path], output: Path, args) -> sentencepiece.SentencePieceProcessor:
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=itertools.chain.from_iterable(read_lines(path, args.limit) for path in paths),
-            model_prefix=str(output / "spm"),
-            model_type="bpe",
-            vocab_size=args.vocab_size,
-            character_coverage=1.0,
-            minloglevel=2,
-        )
-    except RuntimeError as error:  # a vocabulary that the text cannot fill
-        raise FormatError(f"--vocab-size {args.vocab_size} does not fit the text: {error}") from error
-    return sentencepiece.SentencePieceProcessor(model_file=str(output / "spm.model"))
+def write(paths: tuple[Path, Path], output: Path, split: str, count: int, model, args) -> Summary:
+    """Write one split in pieces, and its references."""
+    summary = Summary(split, "sentence pairs", f"{args.target_lang} pieces")
+    for language, path in zip((args.source_lang, args.target_lang), paths, strict=True):
+        with (output / f"{split}.{language}").open("w", encoding="utf-8") as out:
+            for line in progress(first_lines(path, count), path.name, "sentences", count):
+                pieces = model.encode(line, out_type=str)
+                out.write(" ".join(pieces) + "\n")
+                if language == args.target_lang:
+                    summary.add(pieces)
+    with (output / f"raw.{split}.{args.target_lang}").open("w", encoding="utf-8") as out:
+        out.writelines(line + "\n" for line in first_lines(paths[1], count))
+    return summary
 
 
-def read_lines(path: Path, limit: int | None):
-    with path.open(encoding="utf-8", newline="\n") as lines:
-        yield from (line.rstrip("\r\n") for line in itertools.islice(lines, limit))
-
-
-def encode_file(model, path: Path, output: Path, count: int) -> None:
-    with output.open("w", encoding="utf-8") as out:
-        for line in tqdm(read_lines(path, count), total=count, desc=path.name, disable=not sys.stderr.isatty()):
-            out.write(" ".join(model.encode(line, out_type=str)) + "\n")
-
-
-def copy_lines(path: Path, output: Path, count: int) -> None:
-    output.write_text("".join(line + "\n" for line in read_lines(path, count)), encoding="utf-8")
+def first_lines(path: Path, count: int) -> Iterator[str]:
+    return itertools.islice(read_lines(path), count)
 
 
 if __name__ == "__main__":

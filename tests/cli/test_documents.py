@@ -14,10 +14,10 @@ DOCUMENTS += [ROOT / "scripts/quickstart.sh", ROOT / "scripts/lib.sh", ROOT / "s
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
 # Flags of programs that are not asked below: pip, sacrebleu, awk and friends.
-OTHERS = {"--no-build-isolation", "--format", "--force", "--config-dir", "--config-name"}
+OTHERS = {"--no-build-isolation", "--format", "--force", "--tokenize", "--config-dir", "--config-name"}
 
 PROGRAMS = ("prepare_parallel.py", "prepare_tagging.py", "prepare_spelling.py", "prepare_letters.py")
-PROGRAMS += ("score_tagging.py", "plot_objective.py", "benchmark.py")
+PROGRAMS += ("prepare_iwslt14.py", "score_tagging.py", "plot_objective.py", "benchmark.py")
 PLUGINS = [  # a task, a model, a criterion and a scheduler each bring flags of their own
     ("search_translation", "iwslt_goyal2017", "soft_beam_direct", "inverse_sqrt"),
     ("search_tagging", "tagger_gru", "differentiable_scheduled_sampling", "fixed"),

@@ -6,6 +6,7 @@ Minutes on two cores, so it is not part of the plain test run: `bash scripts/tes
 import os
 import re
 import subprocess
+import tarfile
 from pathlib import Path
 from random import Random
 
@@ -84,6 +85,22 @@ def parallel(folder: Path) -> Path:
     return folder
 
 
+def iwslt14(folder: Path) -> Path:
+    files, tests = {}, ("TED.dev2010", "TEDX.dev2012", "TED.tst2010", "TED.tst2011", "TED.tst2012")
+    for language in ("de", "en"):
+        talk = [f"<url>http://www.ted.com/{language}</url>\n", "<talkid>1</talkid>\n", "<title>Rome</title>\n"]
+        lines = [" ".join(f"{word}{language}" for word in words) for words in sentences(200)]
+        files[f"train.tags.de-en.{language}"] = "".join([*talk, *(f"{line}\n" for line in lines)])
+        segments = "".join(f'<seg id="{i}"> {line} </seg>\n' for i, line in enumerate(lines[:5], 1))
+        text = f'<?xml version="1.0" encoding="UTF-8"?>\n<doc docid="1">\n{segments}</doc>\n'
+        files |= {f"IWSLT14.{name}.de-en.{language}.xml": text for name in tests}
+    for name, content in files.items():
+        write(folder / "de-en" / name, content)
+    with tarfile.open(folder / "de-en.tgz", "w:gz") as archive:
+        archive.add(folder / "de-en", "de-en")
+    return folder / "de-en.tgz"
+
+
 RUNS = [
     ("ner", germeval, "cross-entropy dss-soft-argmax-annealed", "chunk F1 (%)"),
     ("supertagging", ccgbank, "cross-entropy soft-beam-direct-squared-distance-constant", "tag accuracy (%)"),
@@ -91,6 +108,7 @@ RUNS = [
     ("ocr", letters, "cross-entropy searnn-sll-learned-5", "wrong letters (%)"),
     ("spelling", text, "cross-entropy searnn-ll-learned", "edit distance (%)"),
     ("multi30k_de_en", parallel, "cross-entropy soft-beam-direct searnn-kl-mixed", "BLEU"),
+    ("iwslt14_de_en", iwslt14, "cross-entropy dss-soft-sample-annealed", "BLEU"),
 ]
 
 
