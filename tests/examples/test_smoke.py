@@ -53,10 +53,10 @@ def ccgbank(folder: Path) -> Path:
 
 
 def conll2000(folder: Path) -> Path:
+    labels = {"in": "B-PP", ".": "O", "sees": "B-VP"}
     for split in ("train", "test"):
-        labels = {"in": "B-PP", ".": "O", "sees": "B-VP", "house": "I-NP", "old": "I-NP"}
-        rows = ["".join(f"{w} NN {labels.get(w, 'B-NP')}\n" for w in ["the", *words]) + "\n" for words in sentences(60)]
-        write(folder / f"{split}.txt", "".join(rows))
+        rows = ["".join(f"{w} NN {labels.get(w, 'B-NP')}\n" for w in words) for words in sentences(60)]
+        write(folder / f"{split}.txt", "".join(f"an DT B-NP\nold JJ I-NP\n{row}\n" for row in rows))
     return folder
 
 
