@@ -14,7 +14,7 @@ fi
 RUNS=$WORK
 
 # Rows of the table. The control is cross entropy continued for the same number of updates at the same learning rate.
-METHODS=(cross-entropy cross-entropy-continued "${SCHEDULED_SAMPLING[@]}")
+METHODS=(cross-entropy cross-entropy-continued "${SCHEDULED_SAMPLING[@]}" soft-beam-direct soft-beam-hinge)
 SEEDS=${SEEDS:-1 2 3}
 
 TASK_FLAGS=(--task search_tagging --source-lang words --target-lang labels)

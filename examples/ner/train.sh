@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bash train.sh METHOD SEED. METHOD: cross-entropy, cross-entropy-continued, or dss-..., as run.sh lists them
+# bash train.sh METHOD SEED. METHOD: cross-entropy, cross-entropy-continued, dss-... or soft-beam-..., as run.sh lists them
 . "$(dirname "$0")/settings.sh"
 
 begin_training "$@"
@@ -18,6 +18,11 @@ case $METHOD in
         ;;
     cross-entropy-continued) OBJECTIVE=(--criterion cross_entropy) ;;
     dss-*) scheduled_sampling "$METHOD" ;;
+    soft-beam-direct | soft-beam-hinge)
+        # Goyal et al. 2018: missing an entity is worse than finding one too many.
+        OBJECTIVE=(--criterion "${METHOD//-/_}" --soft-beam-size 3 --soft-beam-alpha "${ALPHA:-10}" --soft-beam-label-cost 'O=2'
+            --search-nll-weight "${NLL_WEIGHT:-2}")
+        ;;
     *) unknown_method ;;
 esac
 train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" \
