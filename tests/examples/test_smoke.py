@@ -66,7 +66,7 @@ def letters(folder: Path) -> Path:
         for place in range(4):
             pixels = "\t".join(rng.choices("01", k=128))
             next_id = -1 if place == 3 else len(lines) + 2
-            columns = [len(lines) + 1, "word"[place], next_id, number, place + 1, number % 10, pixels]
+            columns = [len(lines) + 1, rng.choice("abcdefgh"), next_id, number, place + 1, number % 10, pixels]
             lines.append("\t".join(map(str, columns)) + "\t\n")
     write(folder / "letter.data", "".join(lines))
     return folder / "letter.data"
@@ -80,7 +80,9 @@ def text(folder: Path) -> Path:
 def parallel(folder: Path) -> Path:
     for split in ("train", "val", "test"):
         for language in ("de", "en"):
-            lines = [" ".join(f"{word.lower()}{language}" for word in words) for words in sentences(150)]
+            rng = Random(1)
+            words = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 7))) for _ in range(300)]
+            lines = [" ".join(f"{word}{language}" for word in rng.choices(words, k=6)) for _ in range(150)]
             write(folder / f"{split}.{language}", "".join(f"{line}\n" for line in lines))
     return folder
 
