@@ -21,11 +21,12 @@ PREFIX='' CONDITION=''
 # begin_preparation ARGUMENT...: exit if it is done already.
 begin_preparation() {
     takes_input $# || fail "usage: bash prepare.sh $INPUT"
+    mkdir -p "$RUNS"
+    same_settings "$RUNS/prepared" "input: $*" "${PREPARE_FLAGS[@]}" "${TASK_FLAGS[@]}"
     if [ -e "$RUNS/bin/done" ]; then
         say "$RUNS/bin: done already"
         exit 0
     fi
-    mkdir -p "$RUNS"
 }
 
 takes_input() { [ "$1" -eq 1 ] || { [ "$1" -eq 0 ] && [[ $INPUT == '['* ]]; }; }
@@ -52,20 +53,12 @@ evaluate_example() {
         if [ -e "$results/$name-$2-$decoder.json" ]; then continue; fi
         out=$model/$SUBSET.$decoder
         generate "$out" "$RUNS/bin" "${TASK_FLAGS[@]}" --path "$model/$(checkpoint_of "$1")" --gen-subset "$SUBSET" \
-            "${DECODE_FLAGS[@]}" --decoder "$decoder" $(scoring_flags)
+            "${DECODE_FLAGS[@]}" --decoder "$decoder"
         keep_metric "$out" "$results" "$name" "$decoder" "$2"
     done
 }
 
 results_folder() { if [ "$SUBSET" = test ]; then echo "$RUNS/results"; else echo "$RUNS/results-$SUBSET"; fi; }
-
-scoring_flags() {
-    case $METRIC in
-        bleu) ;;
-        letter_errors) echo --scoring tag_accuracy ;;
-        *) echo --scoring "$METRIC" ;;
-    esac
-}
 
 # keep_metric OUT RESULTS_DIR METHOD DECODER SEED: read the score from fairseq-generate's output, and keep it.
 keep_metric() {
@@ -81,11 +74,20 @@ keep_metric() {
         tag_accuracy | letter_errors) name='tag accuracy' signature=${CONDITION:-all words} ;;
         edit_distance) name='edit distance' ;;
     esac
-    score=$(grep -o -m 1 "$name: [0-9.]*" "$out" | grep -o '[0-9.]*$') || fail "there is no $name in $out"
+    # Against the text, not what fairseq-generate takes for gold: there a label that training does not hold is unknown.
+    plain "$out" H > "$out.txt"
+    python -m seqsearch_fairseq score --scoring "${METRIC/letter_errors/tag_accuracy}" --sys "$out.txt" \
+        --ref "$RUNS/text/$SUBSET.$(target_of "${TASK_FLAGS[@]}")" > "$out.score" || fail "$out cannot be scored"
+    score=$(grep -o -m 1 "$name: [0-9.]*" "$out.score" | grep -o '[0-9.]*$') || fail "there is no $name in $out.score"
     if [ "$METRIC" = letter_errors ]; then
         name='wrong letters' score=$(python -c "print(round(100 - $score, 2))")
     fi
     keep_score "$@" "$SUBSET $name (%)" "$score" "$signature"
+}
+
+target_of() {
+    while [ "$1" != --target-lang ]; do shift; done
+    echo "$2"
 }
 
 version_of() { python -c 'import sys; from importlib.metadata import version; print(sys.argv[1], version(sys.argv[1]))' "$1"; }
@@ -95,6 +97,7 @@ version_of() { python -c 'import sys; from importlib.metadata import version; pr
 run_example() {
     local seed method
     takes_input $# || fail "usage: bash run.sh $INPUT"
+    [ -z "${TRIAL:-}" ] || fail "TRIAL is for train.sh and evaluate.sh, not for run.sh: set WORK for other settings"
     read -ra METHODS <<< "${ONLY:-${METHODS[*]}}"
     bash "$HERE/prepare.sh" "$@"
     for seed in $SEEDS; do
@@ -103,14 +106,16 @@ run_example() {
             bash "$HERE/evaluate.sh" "$method" "$seed"
         done
     done
-    table "${METHODS[@]}"
+    table "$SEEDS" "${METHODS[@]}"
 }
 
-# table METHOD...: these rows, of the results so far.
+# table SEEDS METHOD...: these rows, of the results so far.
 table() {
-    local logs=()
+    local seeds=$1 logs=()
+    shift
     if [[ " ${DECODERS[*]} " == *' soft-beam '* ]]; then logs=(--log-dir "$RUNS/models"); fi
-    python "$ROOT/scripts/results.py" table "$(results_folder)" --methods "${@/#/$PREFIX}" --decoders "${DECODERS[@]}" \
+    # shellcheck disable=SC2086
+    python "$ROOT/scripts/results.py" table "$(results_folder)" --seeds $seeds --methods "${@/#/$PREFIX}" --decoders "${DECODERS[@]}" \
         ${logs[@]+"${logs[@]}"} --write "$RUNS/results-$SUBSET"
 }
 
@@ -131,5 +136,5 @@ run_trials() {
         TRIAL=$name bash "$HERE/evaluate.sh" "$method" $seed
         rows+=("$method-$name")
     done
-    table "${rows[@]}"
+    table $seed "${rows[@]}"
 }

@@ -45,15 +45,32 @@ binarize() {
     fi
 }
 
+# same_settings FILE SETTING...: keep what something was made with, and fail if it was made with anything else before.
+same_settings() {
+    local file=$1 known
+    shift
+    if [ ! -e "$file" ]; then
+        printf '%s\n' "$@" > "$file.tmp"
+        mv "$file.tmp" "$file"
+        return
+    fi
+    known=$(< "$file")
+    if [ "$known" != "$(printf '%s\n' "$@")" ]; then
+        diff "$file" <(printf '%s\n' "$@") >&2 || true
+        fail "$(dirname "$file") was made with other settings (above, < before and > now): set WORK, or remove it"
+    fi
+}
+
 # train DIR FLAG...: fairseq-train into DIR. Resumes what was cut off, skips what is done, prints a line an epoch.
 train() {
     local dir=$1
     shift
+    mkdir -p "$dir"
+    same_settings "$dir/settings" "$@"
     if [ -e "$dir/done" ]; then
         say "$(basename "$dir"): trained already"
         return
     fi
-    mkdir -p "$dir"
     say "$(basename "$dir"): training, log in $dir/train.log"
     if ! fairseq-train --user-dir "$PLUGIN" "${DEVICE_FLAGS[@]}" --save-dir "$dir" --no-progress-bar \
         --log-interval 100 --no-epoch-checkpoints "$@" 2>&1 | tee -a "$dir/train.log" | epochs "$(basename "$dir")"; then
@@ -73,6 +90,7 @@ epochs() {
         for part in "${parts[@]}"; do
             case $part in
                 ' epoch '* | ' loss '* | ' nll_loss '* | ' ppl '* | ' bleu '* | ' accuracy_'* | ' alpha '* | ' hard_beam_cost '* | \
+                    ' chunk_f1_'* | ' edit_distance '* | ' greedy_cost '* | \
                     ' beam_distance '* | ' exposure_bias '*) said+=" ${part% }" ;;
             esac
         done

@@ -6,7 +6,6 @@ validation and the next one for the test.
 """
 
 import argparse
-import itertools
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -62,10 +61,13 @@ def convert(path: Path, output: Path, args) -> list[Summary]:
             for split in SPLITS
             for side in ("noisy", "clean")
         }
-        lines = itertools.islice(read_lines(path), args.limit)
-        for number, line in enumerate(progress(lines, path.name, "lines")):
+        for number, line in enumerate(progress(read_lines(path), path.name, "lines")):
+            if all(args.limit is not None and summary.sentences >= args.limit for summary in summaries.values()):
+                break
             split = {0: "valid", 1: "test"}.get(number % args.valid_every, "train")
             for correct in pieces(line, args.length, args.pieces):
+                if args.limit is not None and summaries[split].sentences >= args.limit:
+                    break
                 files[split, "noisy"].write(" ".join(corrupt(correct, args.replace, draws)) + "\n")
                 files[split, "clean"].write(" ".join(correct) + "\n")
                 summaries[split].add(correct)

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from seqsearch_fairseq.data.ccgbank import SECTIONS, section_files
-from seqsearch_fairseq.data.columns import Sentence, is_document_mark
+from seqsearch_fairseq.data.columns import Sentence, is_document_mark, pick
 from seqsearch_fairseq.data.files import FormatError, progress, read_lines
 from seqsearch_fairseq.data.layouts import LAYOUTS, add_layout_options, resolve_columns
 from seqsearch_fairseq.data.preparation import (
@@ -24,6 +24,7 @@ from seqsearch_fairseq.data.preparation import (
     add_output_options,
     add_word_options,
     at_least,
+    escaped,
     replaced,
     run,
 )
@@ -42,12 +43,19 @@ def main() -> int:
         parser.error("--ccgbank finds its files by their sections; leave out --train, --valid and --test")
     if args.ccgbank is not None:
         args.layout = "auto"
+    names = [name for name, _ in args.factor]
+    if len(set(names)) < len(names):
+        parser.error(f"--factor must have a name once, got {', '.join(names)}")
     resolve_columns(args)
     return run(lambda: prepare(args))
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s OUTPUT_DIR --train FILE... --test FILE... [options]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add_output_options(parser)
     files = parser.add_argument_group("corpus")
     for split in SPLITS:
@@ -95,10 +103,15 @@ def prepare(args: argparse.Namespace) -> Iterator[str]:
     else:
         files = {split: getattr(args, split) or args.train for split in SPLITS}
     words = Words(args)
+    if args.valid is None or args.min_count > 1:
+        check_files(files["train"])
     with replaced(args.output_dir, *itertools.chain(*files.values()), overwrite=args.overwrite) as folder:
         words.learn(lambda: training_words(files["train"], args))
         detector = SchemeDetector()
         summaries = [write(files[split], folder, split, words, detector, args) for split in SPLITS]
+        for summary in summaries[1:]:
+            unseen = summary.labels.keys() - summaries[0].labels.keys()
+            summary.notes[f"labels that train does not hold ({', '.join(sorted(unseen)[:5])})"] = len(unseen)
         found = detector.found(str(files["train"][0]))
     yield from map(str, summaries)
     if found is not None:
@@ -107,28 +120,37 @@ def prepare(args: argparse.Namespace) -> Iterator[str]:
         yield f"chunk labels: written as {args.scheme}"
 
 
+def check_files(paths: list[Path]) -> None:
+    """Refuse a pipe where a file is read more than once."""
+    for path in paths:
+        if path.exists() and not path.is_file():
+            raise FormatError(
+                f"{path} must be a file: without --valid, and with --min-count, it is read more than once"
+            )
+
+
 def write(
     files: list[Path], output: Path, split: str, words: Words, detector: SchemeDetector, args: argparse.Namespace
 ) -> Summary:
     """Write one split, as a stream."""
-    summary = Summary(split, count_labels=True)
+    summary, unknown = Summary(split, count_labels=True), words.unknown
     sides = ("words", "labels", *(name for name, _ in args.factor))
     with ExitStack() as stack:
         out = {side: stack.enter_context((output / f"{split}.{side}").open("w", encoding="utf-8")) for side in sides}
         for path, sentence in itertools.islice(sentences(files, split, args, summary), args.limit):
             where = partial(sentence.where, str(path))
-            tags = pick(sentence, args.label_column, path)
+            tags = [escaped(tag) for tag in pick(sentence, args.label_column, str(path))]
             if args.scheme == FOUND:
                 detector.add(tags, where)
             elif args.scheme in SCHEMES:
                 tags = convert(tags, args.scheme, where)
-            written = words(pick(sentence, args.word_column, path))
+            written = words(map(escaped, pick(sentence, args.word_column, str(path))))
             out["words"].write(" ".join(written) + "\n")
             out["labels"].write(" ".join(tags) + "\n")
             for name, column in args.factor:
-                out[name].write(" ".join(pick(sentence, column, path)) + "\n")
+                out[name].write(" ".join(map(escaped, pick(sentence, column, str(path)))) + "\n")
             summary.add(tags)
-            summary.notes["words written as <unk>"] += written.count("<unk>") if words.known is not None else 0
+    summary.notes["words written as <unk>"] = words.unknown - unknown
     if summary.sentences == 0:
         raise FormatError(f"{files[0]} holds no sentence for the {split} split")
     return summary
@@ -159,18 +181,7 @@ def sentences(files, split: str, args, summary: Summary | None = None) -> Iterat
 def training_words(files: list[Path], args) -> Iterator[list[str]]:
     """The words of each sentence that is trained on."""
     for path, sentence in itertools.islice(sentences(files, "train", args), args.limit):
-        yield pick(sentence, args.word_column, path)
-
-
-def pick(sentence: Sentence, column: int, path: Path) -> list[str]:
-    """One column of a sentence, white space inside a token written as `_`."""
-    try:
-        return ["_".join(row[column].split()) or "_" for row in sentence.rows]
-    except IndexError:
-        row = next(i for i, row in enumerate(sentence.rows) if not -len(row) <= column < len(row))
-        raise FormatError(
-            f"{sentence.where(str(path), row)}: there is no column {column}, the line has {len(sentence.rows[row])}"
-        ) from None
+        yield [escaped(word) for word in pick(sentence, args.word_column, str(path))]
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ def main() -> int:
     table = commands.add_parser("table", help="print the table")
     table.add_argument("results_dir", metavar="RESULTS_DIR")
     table.add_argument("--methods", nargs="*", help="rows, in this order (default: all, by name)")
+    table.add_argument("--seeds", nargs="*", help="(default: all there are)")
     table.add_argument("--decoders", nargs="*", default=DECODERS, help="columns (default: all three)")
     table.add_argument("--log-dir", help="folder of METHOD-SEED/train.log: adds the last beam distance and collapse")
     table.add_argument("--write", metavar="PATH", help="write it too: PATH.md, and PATH.png, a bar chart")
@@ -47,8 +48,14 @@ def write_score(args) -> int:
 
 def write_table(args) -> int:
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(args.results_dir).glob("*.json"))]
+    records = [record for record in records if record["method"] in (args.methods or [record["method"]])]
+    records = [record for record in records if record["seed"] in (args.seeds or [record["seed"]])]
     if not records:
-        print(f"error: no results in {args.results_dir}", file=sys.stderr)
+        print(f"error: no results in {args.results_dir}, of these methods and seeds", file=sys.stderr)
+        return 1
+    kinds = sorted({f"{record['metric']}; {record['signature']}" for record in records})
+    if len(kinds) > 1:
+        print(f"error: the results in {args.results_dir} are not of one kind: {' | '.join(kinds)}", file=sys.stderr)
         return 1
     scores = defaultdict(list)
     for record in records:
@@ -72,7 +79,7 @@ def markdown(args, records: list[dict], methods: list[str], scores: dict) -> str
         "|---|" + "---|" * (len(args.decoders) + len(extra)),
     ]
     for method in methods:
-        cells = [cell(scores[method, decoder]) for decoder in args.decoders]
+        cells = [cell(scores[method, decoder], len(seeds)) for decoder in args.decoders]
         if args.log_dir:
             cells += diversity(Path(args.log_dir), method, seeds)
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
@@ -123,11 +130,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def cell(scores: list[float]) -> str:
+def cell(scores: list[float], seeds: int = 1) -> str:
     if not scores:
         return "–"
-    mean = f"{statistics.mean(scores):.2f}"
-    return mean if len(scores) == 1 else f"{mean} ({min(scores):.2f}–{max(scores):.2f})"
+    text = f"{statistics.mean(scores):.2f}"
+    if len(scores) > 1:
+        text += f" ({min(scores):.2f}–{max(scores):.2f})"
+    return text if len(scores) >= seeds else f"{text} [{len(scores)} of {seeds} seeds]"
 
 
 def diversity(log_dir: Path, method: str, seeds: list[str]) -> list[str]:

@@ -9,17 +9,18 @@ import itertools
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from fairseq.scoring import build_scorer
 
 import seqsearch_fairseq  # noqa: F401  registers the scorers
-from seqsearch_fairseq.data.columns import Sentence, is_document_mark
+from seqsearch_fairseq.data.columns import Sentence, is_document_mark, pick
 from seqsearch_fairseq.data.files import FormatError, read_lines
 from seqsearch_fairseq.data.layouts import LAYOUTS, add_layout_options, resolve_columns
 from seqsearch_fairseq.data.preparation import at_least_one, run
-from seqsearch_fairseq.data.schemes import OUTSIDE, SCHEMES, convert
+from seqsearch_fairseq.data.schemes import OUTSIDE, SCHEMES, SchemeDetector, convert
 from seqsearch_fairseq.scoring.files import in_order, read_hypotheses
 
 SCORERS = ("chunk_f1", "tag_accuracy")
@@ -39,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--scoring", choices=SCORERS, nargs="+", default=["tag_accuracy"], help="(default: %(default)s)"
     )
-    parser.add_argument("--scheme", choices=SCHEMES, help="write the predicted chunk labels in this scheme")
+    parser.add_argument("--scheme", choices=SCHEMES, help="write and compare chunk labels in this scheme")
     parser.add_argument("--limit", type=at_least_one, metavar="N", help="use only the first N sentences")
     add_layout_options(parser)
     return parser
@@ -47,14 +48,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def score(args: argparse.Namespace) -> Iterator[str]:
     """Write the file; yield the scores."""
+    if args.output.resolve() in (args.corpus.resolve(), args.generated.resolve()):
+        raise FormatError(f"OUTPUT would replace what is read: {args.output}")
     predictions = in_order(read_hypotheses(args.generated), args.generated)
     scorers = [build_scorer(name, None) for name in args.scoring]
+    detectors = SchemeDetector(), SchemeDetector()
     temporary = args.output.with_name(args.output.name + ".tmp")
     try:
         with temporary.open("w", encoding=args.encoding) as out:
-            sentences = add_predictions(args, predictions, scorers)
+            sentences = add_predictions(args, predictions, scorers, detectors)
             if LAYOUTS[args.layout].line_a_token:
-                write_lines(args.corpus, args.encoding, sentences, out)
+                write_lines(args.corpus, args.encoding, sentences, out, whole=args.limit is None)
             else:
                 write_columns(sentences, out)
         if next(predictions, None) is not None:
@@ -65,9 +69,17 @@ def score(args: argparse.Namespace) -> Iterator[str]:
         raise
     for scorer in scorers:
         yield scorer.result_string()
+    gold, predicted = map(likely_scheme, detectors)
+    if gold is not None and predicted is not None and gold != predicted:
+        yield f"note: labels are {gold}, predictions {predicted}; --scheme {gold} writes and compares them as {gold}"
 
 
-def add_predictions(args, predictions: Iterator[list[str]], scorers) -> Iterator[tuple[Sentence, list[str]]]:
+def likely_scheme(detector: SchemeDetector) -> str | None:
+    """What the labels keep to; None if they are not of chunks, or to none or several."""
+    return detector.possible[0] if detector.chunks and len(detector.possible) == 1 else None
+
+
+def add_predictions(args, predictions: Iterator[list[str]], scorers, detectors) -> Iterator[tuple[Sentence, list[str]]]:
     """Each sentence of the corpus with its predicted labels, which are scored."""
     read = LAYOUTS[args.layout].read(read_lines(args.corpus, args.encoding), str(args.corpus))
     count = itertools.count()
@@ -83,16 +95,20 @@ def add_predictions(args, predictions: Iterator[list[str]], scorers) -> Iterator
             raise FormatError(f"{where}: {args.generated} holds no more predictions")
         if len(labels) != len(sentence.rows):
             raise FormatError(f"{where}: {len(sentence.rows)} words, but {len(labels)} predicted labels")
+        gold = pick(sentence, args.label_column, str(args.corpus))
         if args.scheme is not None:
-            labels = convert(labels, args.scheme, partial(sentence.where, str(args.corpus)))
-        gold = " ".join("_".join(row[args.label_column].split()) for row in sentence.rows)
+            at = partial(sentence.where, str(args.corpus))
+            labels, gold = convert(labels, args.scheme, at), convert(gold, args.scheme, at)
+        for detector, row in zip(detectors, (gold, labels), strict=True):
+            with suppress(FormatError):  # labels that are not all of chunks; the scores take any
+                detector.add(row, str)
         for scorer in scorers:
-            scorer.add_string(gold, " ".join(labels))
+            scorer.add_string(" ".join(gold), " ".join(labels))
         yield sentence, labels
 
 
-def write_lines(path: Path, encoding: str, sentences: Iterator[tuple[Sentence, list[str]]], out) -> None:
-    """The file's own lines, those of tokens with their prediction."""
+def write_lines(path: Path, encoding: str, sentences, out, whole: bool) -> None:
+    """The file's own lines, those of tokens with their prediction. Without `whole`, up to the last sentence."""
     lines = enumerate(read_lines(path, encoding), 1)
     for sentence, labels in sentences:
         wanted = dict(zip(sentence.lines, labels, strict=True))
@@ -101,8 +117,8 @@ def write_lines(path: Path, encoding: str, sentences: Iterator[tuple[Sentence, l
             out.write(f"{line.rstrip(' ')}{separator}{wanted[number]}\n" if number in wanted else f"{line}\n")
             if number == sentence.lines[-1]:
                 break
-    for _, line in lines:  # what follows the last sentence: blank lines, unless --limit cut it off
-        if line.strip():
+    for _, line in lines:  # what follows the last sentence
+        if not whole and line.strip():
             break
         out.write(f"{line}\n")
 

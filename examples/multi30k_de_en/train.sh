@@ -32,7 +32,7 @@ case $METHOD in
         case $METHOD in
             *-always) ;;
             *)
-                FIRST=$RUNS/models/$PREFIXdss-epoch-1-$SEED
+                FIRST=$RUNS/models/${PREFIX}dss-epoch-1-$SEED
                 train "$FIRST" "${FLAGS[@]}" "${OBJECTIVE[@]}" --max-epoch 1
                 mkdir -p "$MODEL"
                 if [ ! -e "$MODEL/checkpoint_last.pt" ]; then cp "$FIRST/checkpoint_last.pt" "$MODEL/checkpoint_last.pt"; fi

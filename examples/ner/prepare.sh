@@ -2,17 +2,18 @@
 # bash prepare.sh DATA_DIR: a corpus as it is published -> parallel text -> fairseq data in $RUNS/bin. DATA_DIR holds
 #
 #   NER-de-{train,dev,test}.tsv     GermEval 2014, its outer labels (LAYOUT=germeval2014-inner: the inner ones)
-#   LANGUAGE.{train,testa,testb}    CoNLL-2002 or 2003: eng, deu, esp or ned, in ISO 8859-1
+#   eng.{train,testa,testb}         CoNLL-2003 or 2002 in ISO 8859-1: eng, deu, esp or ned; CONLL=eng says which if there are several
 #   {train,dev,test}.conll          word first, label last; without train.conll, every tenth sentence of dev.conll is for
 #                                   validation and the others are for training
 . "$(dirname "$0")/settings.sh"
 
 begin_preparation "$@"
-CONLL=("$1"/*.testa)
+FOUND=("$1"/${CONLL:-*}.testa)
 if [ -e "$1/NER-de-train.tsv" ]; then
     CORPUS=(--layout "${LAYOUT:-germeval2014}" --train "$1/NER-de-train.tsv" --valid "$1/NER-de-dev.tsv" --test "$1/NER-de-test.tsv")
-elif [ -e "${CONLL[0]}" ]; then
-    NAME=${CONLL[0]%.testa}
+elif [ -e "${FOUND[0]}" ]; then
+    [ ${#FOUND[@]} -eq 1 ] || fail "$1 holds several languages: choose one with CONLL=eng, deu, esp or ned"
+    NAME=${FOUND[0]%.testa}
     CORPUS=(--encoding iso-8859-1 --scheme iob2 --train "$NAME.train" --valid "$NAME.testa" --test "$NAME.testb")
 elif [ -e "$1/train.conll" ]; then
     CORPUS=(--train "$1/train.conll" --valid "$1/dev.conll" --test "$1/test.conll")

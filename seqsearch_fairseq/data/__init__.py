@@ -1,1 +1,1 @@
-"""Readers of tagging formats: columns of text in, parallel text out. Nothing here needs fairseq or torch."""
+"""Data as they are published: readers of their formats, what is done to their text, and what the scripts share."""

@@ -10,6 +10,7 @@ from seqsearch_fairseq.data.files import FormatError
 # What a derivation consists of: an inner node's beginning with its category, head and number of children; a leaf with
 # its category, two parts of speech, its word and its category with indices; and an inner node's end.
 PIECES = re.compile(r"\(<T (\S+) (\d+) (\d+)> ?|\(<L (\S+) (\S+) (\S+) (\S+) (\S+)>\) ?|(\)) ?")
+AUTO = re.compile(r"\.auto(\.gz|\.bz2|\.xz)?$")
 SECTIONS = {"train": "02-21", "valid": "00", "test": "23"}  # of the Wall Street Journal, as papers split it
 
 
@@ -76,12 +77,15 @@ def section_files(folder: Path, sections: str) -> list[Path]:
     Raises:
         FormatError: there are none, or `sections` is of another form.
     """
-    found = re.fullmatch(r"(\d\d?)(?:-(\d\d?))?", sections)
-    if found is None:
+    numbers = re.fullmatch(r"(\d\d?)(?:-(\d\d?))?", sections)
+    if numbers is None:
         raise FormatError(f"sections must be a number or two, as in 02-21, got {sections!r}")
-    first, last = int(found[1]), int(found[2] or found[1])
+    first, last = int(numbers[1]), int(numbers[2] or numbers[1])
+    if last < first:
+        raise FormatError(f"sections must be in ascending order, as in 02-21, got {sections!r}")
     wanted = {f"{section:02}" for section in range(first, last + 1)}
-    files = sorted(path for path in folder.rglob("*.auto*") if path.parent.name in wanted)
+    found = sorted(path for path in folder.rglob("*.auto*") if path.parent.name in wanted and AUTO.search(path.name))
+    files = list({AUTO.sub("", str(path)): path for path in reversed(found)}.values())[::-1]  # once, if also compressed
     missing = wanted - {path.parent.name for path in files}
     if missing:
         raise FormatError(f"{folder} must hold .auto files of section {min(missing)} in a folder of that name")

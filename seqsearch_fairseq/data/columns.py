@@ -40,9 +40,14 @@ def read_columns(lines: Iterable[str], name: str, comments: bool = False) -> Ite
         if comments and text.startswith("#"):
             continue
         columns = split_columns(text)
-        mark = columns[0] == DOCUMENT  # its number of columns is another one in some corpora
-        width = width or (0 if mark else len(columns))
-        if (len(columns) != width and not mark) or "" in columns:
+        if columns[0] == DOCUMENT:  # in some corpora without a blank line after it, or with fewer columns
+            if rows:
+                yield Sentence(numbers, rows)
+                numbers, rows = [], []
+            yield Sentence([number], [columns])
+            continue
+        width = width or len(columns)
+        if len(columns) != width or "" in columns:
             raise FormatError(
                 f"{name}, line {number}: must have {width} columns as the first line has, none empty; got {text!r}"
             )
@@ -53,10 +58,25 @@ def read_columns(lines: Iterable[str], name: str, comments: bool = False) -> Ite
 
 
 def split_columns(text: str) -> list[str]:
-    """A line's columns: separated by tabs where there is one, else by single spaces (more at its end count nothing)."""
+    """A line's columns: separated by tabs where there is one, else by spaces."""
     if "\t" in text:
         return [column.strip(" ") for column in text.split("\t")]
-    return text.rstrip(" ").split(" ")
+    return [column for column in text.split(" ") if column]
+
+
+def pick(sentence: Sentence, column: int, name: str) -> list[str]:
+    """One column of a sentence, white space inside a token written as `_`.
+
+    Raises:
+        FormatError: there is no such column.
+    """
+    try:
+        return ["_".join(row[column].split()) or "_" for row in sentence.rows]
+    except IndexError:
+        row = next(i for i, row in enumerate(sentence.rows) if not -len(row) <= column < len(row))
+        raise FormatError(
+            f"{sentence.where(name, row)}: there is no column {column}, the line has {len(sentence.rows[row])}"
+        ) from None
 
 
 def is_document_mark(sentence: Sentence) -> bool:

@@ -25,10 +25,7 @@ def load_embeddings(table: nn.Embedding, dictionary, path: str) -> int:
     """
     if not os.path.isfile(path):
         raise UsageError(f"{FLAG}: the file {path} does not exist")
-    try:
-        found = _copy(table, dictionary, Path(path))
-    except FormatError as error:
-        raise UsageError(f"{FLAG}: {error}") from error
+    found = _copy(table, dictionary, Path(path))
     if found == 0:
         raise UsageError(
             f"{FLAG}: {path} has no word of the dictionary's {len(dictionary)} with {table.embedding_dim} numbers, "
@@ -49,10 +46,12 @@ def _copy(table: nn.Embedding, dictionary, path: Path) -> int:
         if word not in dictionary.indices:
             continue
         if len(values) != size:
-            raise FormatError(f"{path}, line {number} has {len(values)} dimensions, --encoder-embed-dim is {size}")
+            raise FormatError(
+                f"{FLAG}: {path}, line {number} has {len(values)} dimensions, --encoder-embed-dim is {size}"
+            )
         try:
             table.weight[dictionary.indices[word]] = torch.tensor([float(value) for value in values])
         except ValueError as error:
-            raise FormatError(f"{path}, line {number}: {error}") from error
+            raise FormatError(f"{FLAG}: {path}, line {number}: {error}") from error
         found += 1
     return found

@@ -12,12 +12,14 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
+from seqsearch_fairseq.errors import UsageError
+
 # The first bytes of a compressed file, whatever its name is.
 OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-BYTE_ORDER_MARK = "\ufeff"
+BYTE_ORDER_MARK = "\ufeff".encode()
 
 
-class FormatError(ValueError):
+class FormatError(UsageError):
     """The file breaks its format; the message names file and line."""
 
 
@@ -53,13 +55,18 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """
     with opened(path) as lines:
         for number, raw in enumerate(lines, 1):
+            where = f"{path}, line {number}"
+            if number == 1 and raw.startswith(BYTE_ORDER_MARK):
+                if encoding != "utf-8":
+                    raise FormatError(f"{where}: the file begins as UTF-8 does, but is to be read as {encoding}")
+                raw = raw.removeprefix(BYTE_ORDER_MARK)
             try:
-                line = raw.decode(encoding)
+                line = raw.decode(encoding).strip("\r\n")
             except UnicodeDecodeError as error:
-                raise FormatError(
-                    f"{path}, line {number}: not {encoding.upper()} ({error.reason} at byte {error.start})"
-                ) from error
-            yield (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).strip("\r\n")
+                raise FormatError(f"{where}: not {encoding.upper()} ({error.reason} at byte {error.start})") from error
+            if "\r" in line:
+                raise FormatError(f"{where}: a carriage return inside the line, which other programs take for its end")
+            yield line
 
 
 def progress(items: Iterable, name: str, unit: str, total: int | None = None):

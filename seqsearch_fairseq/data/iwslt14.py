@@ -20,6 +20,7 @@ from sacremoses import MosesTokenizer
 
 from seqsearch_fairseq.data.files import FormatError, opened, read_lines
 from seqsearch_fairseq.data.parallel import Line, find_pair, plain_lines
+from seqsearch_fairseq.data.preparation import escaped
 
 LANGUAGES = ("de", "en")
 TRAIN = "train.tags.de-en"
@@ -161,7 +162,7 @@ def tokenise(text: str, language: str) -> str:
 
 def words(text: str) -> str:
     """The same of text that is tokenised already."""
-    return " ".join(text.lower().split())
+    return " ".join(map(escaped, text.lower().split()))
 
 
 def fault(source: str, target: str, max_length: int, max_ratio: float) -> str | None:

@@ -49,6 +49,9 @@ def resolve_columns(args: argparse.Namespace) -> None:
 
 def _encoding(name: str) -> str:
     try:
-        return codecs.lookup(name).name
+        fits = "a\n".encode(name) == b"a\n"  # lines are told apart before they are decoded
+        if not fits:
+            raise argparse.ArgumentTypeError(f"must write a line's end as one byte, which {name} does not")
     except LookupError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    return codecs.lookup(name).name

@@ -4,6 +4,7 @@ Columns, separated by tabs: id, letter, next_id (-1 ends a word), word_id, posit
 A glyph's token spells its pixels in hexadecimal digits, so equal glyphs are one token and none is lost.
 """
 
+import string
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from seqsearch_fairseq.data.files import FormatError
 
 PIXELS = 128
 FOLDS = 10
+LETTERS = tuple(string.ascii_lowercase)
 HEAD = 6  # columns before the pixels
 
 
@@ -44,7 +46,7 @@ def read_letters(lines: Iterable[str], name: str) -> Iterator[Word]:
         pixels = "".join(columns[HEAD:])
         if set(pixels) - {"0", "1"} or len(pixels) != PIXELS:
             raise FormatError(f"{where}: pixels must be 0 or 1")
-        if len(letter) != 1 or not letter.isalpha():
+        if letter not in LETTERS:
             raise FormatError(f"{where}: the letter must be one of a-z, got {letter!r}")
         if not fold.isdecimal() or int(fold) >= FOLDS:
             raise FormatError(f"{where}: the fold must be a number from 0 to {FOLDS - 1}, got {fold!r}")

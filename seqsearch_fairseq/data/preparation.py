@@ -5,15 +5,18 @@ import errno
 import os
 import re
 import shutil
+import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seqsearch_fairseq.data.files import FormatError
 
 NUMBER, UNKNOWN = "<num>", "<unk>"
+SYMBOLS = ("<s>", "<pad>", "</s>")  # fairseq's own: as a word of the text they would end or shorten a sentence
 DIGITS = re.compile(r"\d+(?:[.,:/-]\d+)*")
 
 
@@ -25,34 +28,59 @@ def replaced(output: Path, *inputs: Path, overwrite: bool = False) -> Iterator[P
     """A folder to write to, which becomes `output` when all went well, and is gone when not.
 
     Args:
-        output: the folder.
+        output: the folder, or a link to it.
         inputs: files or folders that are read.
         overwrite: whether `output` may exist and hold something, which is then lost.
 
     Raises:
         FormatError: `output` is there already, or is one of `inputs`, or a folder that one of them lies in.
     """
+    named, output = output, output.resolve()
     for path in inputs:
-        if output.resolve() in (path.resolve(), *path.resolve().parents):
-            raise FormatError(f"the output folder {output} would be replaced, and holds the input {path}")
+        if output in (path.resolve(), *path.resolve().parents):
+            raise FormatError(f"the output folder {named} would be replaced, and holds the input {path}")
     if output.exists() and not output.is_dir():
-        raise FormatError(f"the output folder {output} is a file")
+        raise FormatError(f"the output folder {named} is a file")
     if not overwrite and output.is_dir() and any(output.iterdir()):
-        raise FormatError(f"the output folder {output} exists already: remove it, or say --overwrite to replace it")
-    temporary = output.with_name(output.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+        raise FormatError(f"the output folder {named} exists already: remove it, or say --overwrite to replace it")
+    made = [parent for parent in output.parents if not parent.exists()]
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except PermissionError as error:
+        raise FormatError(f"the output folder {named} cannot be written: no permission in {output.parent}") from error
+    temporary.chmod(0o755)
     try:
         yield temporary
-        shutil.rmtree(output, ignore_errors=True)
-        os.replace(temporary, output)
+        _put_in_place(temporary, output)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):
+            for parent in made:
+                parent.rmdir()
         raise
 
 
+def _put_in_place(temporary: Path, output: Path) -> None:
+    """Rename; what `output` was before is removed last, and comes back if it cannot be replaced."""
+    aside = temporary.with_name(temporary.name + ".old")
+    if output.exists():
+        os.replace(output, aside)
+    try:
+        os.replace(temporary, output)
+    except OSError:
+        if aside.exists():
+            os.replace(aside, output)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def run(work: Callable[[], Iterable[str]]) -> int:
-    """Print what `work` returns, line by line, or its error as one; return the exit status."""
+    """Print what `work` returns, line by line, or its error as one; return the exit status.
+
+    What was begun is cleared away, too, when the process is interrupted or told to end.
+    """
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         for line in work():
             print(line)
@@ -60,6 +88,11 @@ def run(work: Callable[[], Iterable[str]]) -> int:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         print(f"error: {error}{'; nothing was written' if full else ''}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 128 + signal.SIGINT
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 
@@ -72,6 +105,11 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=at_least_one, metavar="N", help="use only the first N of each split (for a trial run)"
     )
+
+
+def escaped(token: str) -> str:
+    """The token, changed where fairseq would take it for a symbol of its own."""
+    return f"{token}_" if token in SYMBOLS else token
 
 
 def add_word_options(parser: argparse.ArgumentParser) -> None:
@@ -111,11 +149,16 @@ class Words:
     def __init__(self, args: argparse.Namespace):
         self.lowercase, self.digits, self.min_count = args.lowercase, args.digits, args.min_count
         self.known: set[str] | None = None  # None is all
+        self.unknown = 0  # words so far that became UNKNOWN
 
     def __call__(self, words: Iterable[str]) -> list[str]:
         """The words as they are to be written."""
         words = self.plain(words)
-        return words if self.known is None else [word if word in self.known else UNKNOWN for word in words]
+        if self.known is None:
+            return words
+        written = [word if word in self.known else UNKNOWN for word in words]
+        self.unknown += sum(word not in self.known for word in words)
+        return written
 
     def plain(self, words: Iterable[str]) -> list[str]:
         """The words with case and digits changed, and rare ones left."""

@@ -48,14 +48,16 @@ class SchemeDetector:
         """
         if self.chunks is None:
             first = next((label for label in labels if label != OUTSIDE), None)
-            self.chunks = None if first is None else _is_chunk_label(first)
+            self.chunks = None if first is None else is_chunk_label(first)
         if not self.chunks:
             return False
         chunks = decode(labels, where)
         for scheme in list(self.possible):
-            if encode(chunks, len(labels), scheme) != list(labels):
+            pairs = zip(labels, encode(chunks, len(labels), scheme), strict=True)
+            differs = next((position for position, (label, right) in enumerate(pairs) if label != right), None)
+            if differs is not None:
                 self.possible.remove(scheme)
-                self.broken_by[scheme] = where(0)
+                self.broken_by[scheme] = where(differs)
         return True
 
     def found(self, name: str) -> str | None:
@@ -136,10 +138,11 @@ def parts(label: str, position: int = 0, where: Where = _somewhere) -> tuple[str
     """
     if label == OUTSIDE:
         return OUTSIDE, ""
-    if not _is_chunk_label(label):
+    if not is_chunk_label(label):
         raise FormatError(f"{where(position)}: a chunk label must be O, or B-, I-, E- or S- with a type, got {label!r}")
     return label[0], label[2:]
 
 
-def _is_chunk_label(label: str) -> bool:
+def is_chunk_label(label: str) -> bool:
+    """Whether this is B-, I-, E- or S- with a type."""
     return label[:2] in ("B-", "I-", "E-", "S-") and len(label) > 2

@@ -1,6 +1,5 @@
 """F1 of labelled chunks, for `fairseq-generate --scoring chunk_f1` and for validation."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,9 +8,8 @@ from typing import NamedTuple
 from fairseq.dataclass import FairseqDataclass
 from fairseq.scoring import register_scorer
 
+from seqsearch_fairseq.data.schemes import OUTSIDE, is_chunk_label
 from seqsearch_fairseq.scoring.tag_scorer import TagScorer
-
-CHUNK_LABEL = re.compile(r"O|[BIES]-.+")
 
 
 class ChunkCounts(NamedTuple):
@@ -51,8 +49,8 @@ def score_of(right: int, predicted: int, gold: int) -> Score:
 
 def are_chunk_labels(labels: Iterable[str]) -> bool:
     """Whether these are labels of chunks: all of them O or with a prefix, and one with a prefix."""
-    labels = set(labels)
-    return all(map(CHUNK_LABEL.fullmatch, labels)) and bool(labels - {"O"})
+    labels = set(labels) - {OUTSIDE}
+    return bool(labels) and all(map(is_chunk_label, labels))
 
 
 @dataclass
@@ -87,4 +85,4 @@ class ChunkF1Scorer(TagScorer):
 
 
 def _as_chunk(label: str) -> str:
-    return label if CHUNK_LABEL.fullmatch(label) else f"B-{label}"
+    return label if label == OUTSIDE or is_chunk_label(label) else f"B-{label}"

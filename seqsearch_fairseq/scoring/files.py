@@ -14,7 +14,7 @@ def score_files(scoring: str, reference: Path, system: Path) -> BaseScorer:
     """A scorer that holds both files, line by line.
 
     Raises:
-        FormatError: one has fewer lines than the other, or a line breaks the scorer's rule.
+        FormatError: one has fewer lines than the other, both are empty, or a line breaks the scorer's rule.
     """
     scorer = build_scorer(scoring, None)
     pairs = itertools.zip_longest(read_lines(reference), read_lines(system))
@@ -26,6 +26,8 @@ def score_files(scoring: str, reference: Path, system: Path) -> BaseScorer:
             scorer.add_string(gold, predicted)
         except UsageError as error:
             raise FormatError(f"{system}, line {number}: {error}") from error
+    if not scorer.ref:
+        raise FormatError(f"{reference} holds no line")
     return scorer
 
 

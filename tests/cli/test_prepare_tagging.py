@@ -1,6 +1,8 @@
 """prepare_tagging.py: the layouts in which corpora are published, what may be done to words, and bad input."""
 
+import errno
 import gzip
+import os
 import resource
 import subprocess
 import sys
@@ -9,11 +11,14 @@ import commands
 import pytest
 from commands import script
 
+from seqsearch_fairseq.data.preparation import replaced, run
+
 AUTO = "ID=wsj_0001.1 PARSER=GOLD NUMPARSE=1\n(<T S 0 2> (<L NP PRP PRP it NP>) (<L S\\NP VBZ VBZ is S\\NP>) )\n"
 CONLL_2003 = (
     "-DOCSTART- -X- O O\n\nKim NNP I-NP I-PER\nand CC I-NP O\nLee NNP I-NP I-PER\nLi NNP I-NP B-PER\n\n7 CD O O\n\n"
 )
 GERMEVAL = "#\thttp://example.org [2010-01-01]\n1\tKim\tB-PER\tO\n2\t#\tO\tB-ORG\n\n#\tb [2010-01-02]\n1\tEs\tO\tO\n\n"
+CORPUS = ["--train", "file", "--test", "file"]
 
 
 def prepared(tmp_path, text: str, *flags, **splits) -> dict[str, list[str]]:
@@ -97,8 +102,27 @@ def test_what_may_be_done_to_words(tmp_path):
     )
     assert written["test.words"] == ["<unk> the"]
     assert written["said"][0] == (
-        "train: 2 sentences, 8 tokens, 1 labels, 2 words written as <unk>, 1 sentences of more than 6 words left out"
+        "train: 2 sentences, 8 tokens, 1 labels, 1 sentences of more than 6 words left out, 2 words written as <unk>"
     )
+
+
+def test_a_document_mark_may_be_followed_by_its_first_sentence(tmp_path):
+    written = prepared(tmp_path, "-DOCSTART- -DOCSTART- O\nMet Prep O\nKim N B-PER\n\n")
+    assert written["train.words"] == ["Met Kim"] and "1 document marks left out" in written["said"][0]
+
+
+def test_symbols_of_fairseq_are_words_like_others(tmp_path):
+    written = prepared(tmp_path, "<pad> O\n</s> O\n<unk> </s>\n")
+    assert written["train.words"] == ["<pad>_ </s>_ <unk>"] and written["train.labels"] == ["O O </s>_"]
+
+
+def test_labels_that_training_does_not_hold_are_counted(tmp_path):
+    written = prepared(tmp_path, "a B-X\n\n", test="a B-X\nb I-X\n")
+    assert written["said"][2].endswith("2 labels, 1 labels that train does not hold (I-X)")
+
+
+def test_columns_may_be_aligned_with_spaces(tmp_path):
+    assert prepared(tmp_path, "Kim   N  B-X\nand   CC O   \n")["train.labels"] == ["B-X O"]
 
 
 def test_white_space_inside_a_column_is_no_border_of_words(tmp_path):
@@ -129,6 +153,8 @@ def test_a_compressed_file_in_another_encoding(tmp_path):
         (b"a B-X\n\nb NN\n", [], "file, line 3: a chunk label must be O"),
         (b"a NN\n", ["--scheme", "bioes"], "file, line 1: a chunk label must be O"),
         (b"a O\n", ["--label-column", 4], "file, line 1: there is no column 4, the line has 2"),
+        (b"a O\rb O\r", [], "file, line 1: a carriage return inside the line"),
+        (b"\xef\xbb\xbfa O\n", ["--encoding", "iso-8859-1"], "file, line 1: the file begins as UTF-8 does"),
         (b"\n\n", [], "file holds no sentence for the train split"),
         (gzip.compress(b"a O\n" * 9000)[:-20], [], "file is cut short or broken"),
         (b"(<T S 0 2> (<L NP PRP PRP it NP>)\n", ["--layout", "auto"], "file, line 1: the derivation is cut short"),
@@ -155,6 +181,48 @@ def test_an_output_folder_that_exists_is_kept(tmp_path):
     assert done.returncode == 0 and not (tmp_path / "out" / "thesis.txt").exists()
 
 
+def test_a_folder_beside_the_output_is_left_alone(tmp_path):
+    (tmp_path / "out.tmp").mkdir()
+    (tmp_path / "out.tmp" / "corpus").write_text("a O\n\nb O\n")
+    files = ["--train", tmp_path / "out.tmp" / "corpus", "--test", tmp_path / "out.tmp" / "corpus"]
+    done = script("prepare_tagging.py", tmp_path / "out", *files, "--valid-every", 2)
+    assert done.returncode == 0 and sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.tmp"]
+
+
+def test_the_output_may_be_a_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    (tmp_path / "file").write_text("a O\n\nb O\n")
+    files = ["--train", tmp_path / "file", "--test", tmp_path / "file"]
+    done = script("prepare_tagging.py", tmp_path / "out", *files, "--valid-every", 2)
+    assert done.returncode == 0 and (tmp_path / "disk" / "train.words").read_text() == "a\n"
+
+
+def test_what_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    replace = os.replace
+
+    def fail_at_the_new_one(source, target):
+        if str(target) == str(tmp_path / "out") and not str(source).endswith(".old"):
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_at_the_new_one)
+    with pytest.raises(OSError, match="busy"), replaced(tmp_path / "out", overwrite=True) as folder:
+        (folder / "new").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"] and (tmp_path / "out" / "old").exists()
+
+
+def test_an_interrupt_leaves_nothing_behind(tmp_path, capsys):
+    def work():
+        with replaced(tmp_path / "missing" / "out"):
+            raise KeyboardInterrupt
+
+    assert run(work) == 130 and "interrupted; nothing was written" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_full_disk_leaves_nothing_behind(tmp_path):
     """A limit on the size of files stands for the end of the disk: writing fails in the same way."""
     (tmp_path / "file").write_text("a O\n\n" * 90_000)
@@ -179,6 +247,8 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path):
         (["--ccgbank", "folder", "--train", "file"], "leave out --train, --valid and --test"),
         (["--factor", "words=1"], "must be a name, = and the number of a column, as in pos=1, got 'words=1'"),
         (["--factor", "pos"], "as in pos=1, got 'pos'"),
+        (["--factor", "pos=1", "--factor", "pos=2", *CORPUS], "--factor must have a name once, got pos, pos"),
+        (["--encoding", "utf-16"], "must write a line's end as one byte, which utf-16 does not"),
         (["--encoding", "latin-17"], "argument --encoding: unknown encoding: latin-17"),
     ],
 )

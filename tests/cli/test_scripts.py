@@ -138,9 +138,11 @@ def test_the_pictures_bad_input_is_refused(refused, flags, message):
 # -------------------------------------------------------------------------------------------------------- results.py
 
 
-def keep(folder, method: str, decoder: str, seed: int, score: float) -> None:
+def keep(folder, method: str, decoder: str, seed: int, score: float, signature: str = "s") -> None:
     known = ["--method", method, "--decoder", decoder, "--seed", seed, "--score", score]
-    assert commands.script("results.py", "add", folder, *known, "--metric", "F1", "--signature", "s").returncode == 0
+    assert (
+        commands.script("results.py", "add", folder, *known, "--metric", "F1", "--signature", signature).returncode == 0
+    )
 
 
 def test_scores_become_a_table_and_a_bar_chart(tmp_path):
@@ -151,7 +153,8 @@ def test_scores_become_a_table_and_a_bar_chart(tmp_path):
     done = commands.script("results.py", "table", tmp_path, *flags, "--write", tmp_path / "table")
     assert done.returncode == 0 and done.stdout == (
         "F1, 2 seed(s): 1, 2; s\n\n| training | greedy | beam |\n|---|---|---|\n"
-        "| cross-entropy | 50.50 (50.00\u201351.00) | \u2013 |\n| searnn | 52.26 | 53.00 |\n"
+        "| cross-entropy | 50.50 (50.00\u201351.00) | \u2013 |\n"
+        "| searnn | 52.26 [1 of 2 seeds] | 53.00 [1 of 2 seeds] |\n"
         "| missing | \u2013 | \u2013 |\n"
     )
     assert (tmp_path / "table.md").read_text(encoding="utf-8") == done.stdout
@@ -162,3 +165,11 @@ def test_scores_become_a_table_and_a_bar_chart(tmp_path):
 def test_a_folder_without_scores_is_named(tmp_path):
     done = commands.script("results.py", "table", tmp_path)
     assert done.returncode == 1 and f"no results in {tmp_path}" in done.stderr
+
+
+def test_scores_of_two_kinds_make_no_table(tmp_path):
+    keep(tmp_path, "cross-entropy", "greedy", 1, 50)
+    keep(tmp_path, "searnn", "greedy", 1, 50, signature="t")
+    done = commands.script("results.py", "table", tmp_path)
+    assert done.returncode == 1 and "are not of one kind: F1; s | F1; t" in done.stderr
+    assert commands.script("results.py", "table", tmp_path, "--methods", "searnn").returncode == 0

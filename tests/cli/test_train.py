@@ -4,6 +4,8 @@ import commands
 import pytest
 from commands import OPTIMIZER, SMALL, TINY
 
+from seqsearch_fairseq.errors import UsageError
+
 SMALL_EPOCH = ["--train-subset", SMALL, "--max-epoch", "1"]
 SOFT_BEAM_NAMES = {"loss", "objective", "nll_loss", "ppl", "alpha", "beam_distance", "beam_collapsed"}
 
@@ -72,6 +74,27 @@ def test_validation_logs_the_accuracy_of_what_fairseq_generate_outputs(trained, 
     flags = ["--gen-subset", "valid", "--beam", width, "--batch-size", 7, "--scoring", "tag_accuracy"]
     out = commands.generate(model.data, model.task, model.checkpoint, "--decoder", decoder, *flags)
     assert f"tag accuracy: {log[f'valid_accuracy_{decoder}']:.2f} %" in out.text
+
+
+def test_validation_logs_the_edit_distance_of_what_fairseq_generate_outputs(trained):
+    model, lengths = trained("attention_gru"), '"max_len_a": 1, "max_len_b": 2'
+    flags = ["--eval-edit-distance", "--eval-edit-distance-args", f'{{"beam": 2, {lengths}}}']
+    log = commands.validate(model.data, model.task, model.checkpoint, *flags).logged("valid")[-1]
+    # fairseq's limit of length is that of the batch's longest sentence, so the batches must be the same
+    flags = ["--gen-subset", "valid", "--batch-size", 20, "--beam", 2, "--max-len-a", 1, "--max-len-b", 2]
+    flags += ["--scoring", "edit_distance"]
+    out = commands.generate(model.data, model.task, model.checkpoint, *flags)
+    assert f"edit distance: {log['valid_edit_distance']:.2f} %" in out.text
+
+
+@pytest.mark.parametrize(
+    "arguments,message", [("beam=2", "must be JSON, as in"), ('{"beam": 500}', r"--beam must be in \[1, ")]
+)
+def test_bad_generation_flags_of_validation_are_refused_before_training(trained, arguments, message):
+    model = trained("attention_gru")
+    with pytest.raises(UsageError, match=message):
+        flags = ["--eval-edit-distance", "--eval-edit-distance-args", arguments]
+        commands.validate(model.data, model.task, model.checkpoint, *flags)
 
 
 def test_every_flag_of_the_criterion_reaches_it(trained, tmp_path):

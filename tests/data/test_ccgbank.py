@@ -66,5 +66,10 @@ def test_the_files_of_sections(tmp_path):
     assert len(section_files(tmp_path, "0")) == 2
     with pytest.raises(FormatError, match="must hold .auto files of section 04"):
         section_files(tmp_path, "02-21")
+    with pytest.raises(FormatError, match="must be in ascending order, as in 02-21, got '03-02'"):
+        section_files(tmp_path, "03-02")
+    (tmp_path / "data/AUTO/02/wsj_0201.auto~").touch()
+    (tmp_path / "data/AUTO/02/wsj_0202.auto.gz").touch()
+    assert [path.name for path in section_files(tmp_path, "02")] == ["wsj_0201.auto", "wsj_0202.auto"]
     with pytest.raises(FormatError, match="must be a number or two, as in 02-21, got 'all'"):
         section_files(tmp_path, "all")
