@@ -245,7 +245,7 @@ def test_ci_runs_every_check_and_fails_if_one_fails(machine, fails):
     status, output = machine.run(".ci/run", CI="true")
     assert status != 0 and output.splitlines()[-1].startswith("failed: ")
     checks = [" ".join(call.split()[1:3]) for call in machine.calls if re.match(r"-m (ruff|mypy|pytest)", call)]
-    assert checks == ["ruff check", "ruff format", "mypy", "pytest -n"]
+    assert checks == ["ruff check", "ruff format", "mypy", "pytest -n", "pytest -n"]  # the tests, and the examples
 
 
 def test_ci_passes_if_all_pass(machine):
