@@ -6,11 +6,15 @@ checkpoints, and imports the rooms that register names with fairseq (tasks, mode
 Without fairseq the package still imports, and then holds `seqsearch_fairseq.algorithms` only, which needs torch alone.
 """
 
+import logging
+
 from seqsearch_fairseq._versions import check_versions
 
 __version__ = "0.1.0"
 
 check_versions()
+
+logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)  # it asks for tensorboardX at every start
 
 try:
     import fairseq  # noqa: F401
