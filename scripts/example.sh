@@ -22,7 +22,8 @@ PREFIX='' CONDITION=''
 begin_preparation() {
     takes_input $# || fail "usage: bash prepare.sh $INPUT"
     mkdir -p "$RUNS"
-    same_settings "$RUNS/prepared" "input: $*" "${PREPARE_FLAGS[@]}" "${TASK_FLAGS[@]}"
+    if [ ! -e "$RUNS/bin/done" ]; then rm -f "$RUNS/prepared"; fi  # nothing was made yet
+    same_settings "$RUNS/prepared" "input: ${1:+$(realpath -m -- "$1")}" "${PREPARE_FLAGS[@]}" "${TASK_FLAGS[@]}"
     if [ -e "$RUNS/bin/done" ]; then
         say "$RUNS/bin: done already"
         exit 0
@@ -60,7 +61,7 @@ evaluate_example() {
 
 results_folder() { if [ "$SUBSET" = test ]; then echo "$RUNS/results"; else echo "$RUNS/results-$SUBSET"; fi; }
 
-# keep_metric OUT RESULTS_DIR METHOD DECODER SEED: read the score from fairseq-generate's output, and keep it.
+# keep_metric OUT RESULTS_DIR METHOD DECODER SEED: score what fairseq-generate wrote, and keep the score.
 keep_metric() {
     local out=$1 name score signature=$CONDITION
     shift

@@ -66,6 +66,7 @@ train() {
     local dir=$1
     shift
     mkdir -p "$dir"
+    if [ ! -e "$dir/checkpoint_last.pt" ]; then rm -f "$dir/settings"; fi  # nothing was trained yet
     same_settings "$dir/settings" "$@"
     if [ -e "$dir/done" ]; then
         say "$(basename "$dir"): trained already"

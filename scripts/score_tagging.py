@@ -19,7 +19,7 @@ import seqsearch_fairseq  # noqa: F401  registers the scorers
 from seqsearch_fairseq.data.columns import Sentence, is_document_mark, pick
 from seqsearch_fairseq.data.files import FormatError, read_lines
 from seqsearch_fairseq.data.layouts import LAYOUTS, add_layout_options, resolve_columns
-from seqsearch_fairseq.data.preparation import at_least_one, run
+from seqsearch_fairseq.data.preparation import at_least_one, escaped, run
 from seqsearch_fairseq.data.schemes import OUTSIDE, SCHEMES, SchemeDetector, convert
 from seqsearch_fairseq.scoring.files import in_order, read_hypotheses
 
@@ -95,7 +95,7 @@ def add_predictions(args, predictions: Iterator[list[str]], scorers, detectors) 
             raise FormatError(f"{where}: {args.generated} holds no more predictions")
         if len(labels) != len(sentence.rows):
             raise FormatError(f"{where}: {len(sentence.rows)} words, but {len(labels)} predicted labels")
-        gold = pick(sentence, args.label_column, str(args.corpus))
+        gold = [escaped(label) for label in pick(sentence, args.label_column, str(args.corpus))]  # as it was prepared
         if args.scheme is not None:
             at = partial(sentence.where, str(args.corpus))
             labels, gold = convert(labels, args.scheme, at), convert(gold, args.scheme, at)
