@@ -152,17 +152,18 @@ scheduled_sampling() {
     esac
 }
 
-# Rows of Leblond et al. 2018: loss, roll-out, and how many tokens are tried (all where the name has no number).
+# Rows of Leblond et al. 2018: loss, roll-out, and how many tokens are tried (all where the name has no number) and by which
+# sampler (SAMPLING where the name has none).
 SEARNN=(searnn-ll-learned searnn-ll-mixed searnn-llcas-learned searnn-llcas-mixed searnn-kl-learned searnn-kl-mixed searnn-sll-learned-5)
 
 # searnn METHOD FLAG...: set OBJECTIVE to the flags of one of these rows; FLAGs are the cost and what else the task asks for.
 # An s before the loss is its sampled softmax; KL_SCALE is the scale of the costs in kl, LLCAS_SCALE in llcas.
 searnn() {
-    local name loss roll_out tokens
-    IFS=- read -r name loss roll_out tokens <<< "$1"
+    local name loss roll_out tokens sampler
+    IFS=- read -r name loss roll_out tokens sampler <<< "$1"
     shift
     OBJECTIVE=(--criterion "$name" --searnn-roll-out "$roll_out")
-    if [ -n "$tokens" ]; then OBJECTIVE+=(--searnn-sampling "${SAMPLING:-policy}" --searnn-tokens "$tokens"); fi
+    if [ -n "$tokens" ]; then OBJECTIVE+=(--searnn-sampling "${sampler:-${SAMPLING:-policy}}" --searnn-tokens "$tokens"); fi
     case $loss in
         sll | sllcas | skl) loss=${loss#s} OBJECTIVE+=(--searnn-sampled-softmax) ;;
     esac
