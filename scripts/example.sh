@@ -10,7 +10,7 @@
 #   CONDITION       what else a score depends on (optional)
 #   PREFIX          before a method's name in folders and results (optional)
 #
-# and, where that is not the best one by validation, checkpoint_of METHOD. TRIAL names a run with other settings, SUBSET the
+# and, where they are not what stands below, checkpoint_of METHOD and decoder_flags DECODER. TRIAL names a run with other settings, SUBSET the
 # split that is scored.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -44,6 +44,9 @@ unknown_method() { fail "unknown METHOD $METHOD; known are: ${METHODS[*]}"; }
 
 checkpoint_of() { echo checkpoint_best.pt; }
 
+# decoder_flags DECODER: the flags of a column.
+decoder_flags() { echo "--decoder $1"; }
+
 # evaluate_example METHOD SEED: score a model under each decoder, unless that is done.
 evaluate_example() {
     [ $# -eq 2 ] || fail "usage: bash evaluate.sh METHOD SEED"
@@ -53,8 +56,9 @@ evaluate_example() {
     for decoder in "${DECODERS[@]}"; do
         if [ -e "$results/$name-$2-$decoder.json" ]; then continue; fi
         out=$model/$SUBSET.$decoder
+        # shellcheck disable=SC2046
         generate "$out" "$RUNS/bin" "${TASK_FLAGS[@]}" --path "$model/$(checkpoint_of "$1")" --gen-subset "$SUBSET" \
-            "${DECODE_FLAGS[@]}" --decoder "$decoder"
+            "${DECODE_FLAGS[@]}" $(decoder_flags "$decoder")
         keep_metric "$out" "$results" "$name" "$decoder" "$2"
     done
 }
