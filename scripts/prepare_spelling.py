@@ -1,8 +1,8 @@
 """Make spelling correction out of any text: parallel text for fairseq-preprocess, a character a token.
 
-Writes OUTPUT_DIR/{train,valid,test}.{noisy,clean}. A line of TEXT gives up to --pieces pieces of --length characters;
-with probability --replace a character is replaced by one of 43 that is drawn evenly. One line in --valid-every is for
-validation and the next one for the test.
+Writes OUTPUT_DIR/{train,valid,test}.{noisy,clean}. A line of TEXT gives up to --pieces pieces of --length characters,
+cut at random places; with probability --replace a character is replaced by one of 43 that is drawn evenly. Of the
+different pieces one in --valid-every is for validation and as many are for the test: no piece is in two splits.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import torch
 
 from seqsearch_fairseq.data.files import FormatError, progress, read_lines
 from seqsearch_fairseq.data.preparation import Summary, add_output_options, at_least, replaced, run
-from seqsearch_fairseq.data.spelling import corrupt, pieces
+from seqsearch_fairseq.data.spelling import corrupt, pieces, split_of
 
 SPLITS = ("train", "valid", "test")
 
@@ -37,12 +37,12 @@ def build_parser() -> argparse.ArgumentParser:
     for name, least, default, about in (
         ("length", 1, 10, "characters of a piece"),
         ("pieces", 1, 3, "at most so many pieces a line"),
-        ("valid-every", 3, 20, "lines, of which one is for validation and one for the test"),
+        ("valid-every", 3, 20, "different pieces, of which one is for validation and one for the test"),
     ):
         parser.add_argument(
             f"--{name}", type=at_least(least), default=default, metavar="N", help=f"{about} (default: %(default)s)"
         )
-    parser.add_argument("--seed", type=int, default=1, help="of the replacements (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of places, replacements and splits (default: %(default)s)")
     return parser
 
 
@@ -54,6 +54,7 @@ def prepare(args) -> list[str]:
 def convert(path: Path, output: Path, args) -> list[Summary]:
     """Write the splits, as a stream; return what each holds."""
     draws = torch.Generator().manual_seed(args.seed)
+    places = torch.Generator().manual_seed(-1 - args.seed)  # of its own, so that a split does not depend on --replace
     summaries = {split: Summary(split, "pieces", "characters") for split in SPLITS}
     with ExitStack() as stack:
         files = {
@@ -61,13 +62,13 @@ def convert(path: Path, output: Path, args) -> list[Summary]:
             for split in SPLITS
             for side in ("noisy", "clean")
         }
-        for number, line in enumerate(progress(read_lines(path), path.name, "lines")):
+        for line in progress(read_lines(path), path.name, "lines"):
             if all(args.limit is not None and summary.sentences >= args.limit for summary in summaries.values()):
                 break
-            split = {0: "valid", 1: "test"}.get(number % args.valid_every, "train")
-            for correct in pieces(line, args.length, args.pieces):
+            for correct in pieces(line, args.length, args.pieces, places):
+                split = split_of(correct, args.valid_every, args.seed)
                 if args.limit is not None and summaries[split].sentences >= args.limit:
-                    break
+                    continue
                 files[split, "noisy"].write(" ".join(corrupt(correct, args.replace, draws)) + "\n")
                 files[split, "clean"].write(" ".join(correct) + "\n")
                 summaries[split].add(correct)

@@ -18,7 +18,7 @@ export KL_SCALE=${KL_SCALE:-100} LLCAS_SCALE=${LLCAS_SCALE:-10}  # an edit costs
 
 # Rows of the table. All train from scratch for as many updates.
 METHODS=(cross-entropy "${SEARNN[@]}")
-SEEDS=${SEEDS:-1 2}
+SEEDS=${SEEDS:-1 2 3}
 
 TASK_FLAGS=(--task search_translation --source-lang noisy --target-lang clean)
 DECODERS=(greedy beam)

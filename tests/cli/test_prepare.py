@@ -1,15 +1,20 @@
 """Preparation of spelling and of OCR letters, and the embeddings that go with the latter."""
 
+import re
+from collections import Counter
+
 import pytest
 import torch
 from commands import script as run
 from fairseq.data import Dictionary
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from seqsearch_fairseq.data.embeddings import load_embeddings
 from seqsearch_fairseq.data.files import FormatError
 from seqsearch_fairseq.data.letters import pixels_of, read_letters, token_of
-from seqsearch_fairseq.data.spelling import ALPHABET, corrupt, pieces
+from seqsearch_fairseq.data.spelling import ALPHABET, corrupt, pieces, split_of
 from seqsearch_fairseq.errors import UsageError
 
 # -------------------------------------------------------------------------------------------------------- spelling
@@ -20,9 +25,34 @@ def test_there_are_43_characters():
 
 
 def test_pieces_of_a_line():
-    assert pieces("The  cat, \u00e9t\u00e9 (sat)!", 5, 10) == ["the_c", "at,_t", "_sat!"]
-    assert pieces("The cat sat", 5, 1) == ["the_c"]
-    assert pieces("I am", 10, 3) == ["i_am"] and pieces("\u00e9 ()", 10, 3) == []
+    draws = torch.Generator().manual_seed(1)
+    assert pieces("The  cat, \u00e9t\u00e9 (sat)!", 5, 10, draws) == ["the_c", "at,_t", "_sat!"]  # no other place
+    assert pieces("I am", 10, 3, draws) == ["i_am"] and pieces("\u00e9 ()", 10, 3, draws) == []
+
+
+def test_pieces_are_cut_at_every_place_as_often():
+    draws = torch.Generator().manual_seed(1)
+    count = Counter(tuple(pieces("abcdef", 2, 2, draws)) for _ in range(6000))
+    everywhere = {("abcdef"[i : i + 2], "abcdef"[j : j + 2]) for i in range(5) for j in range(i + 2, 5)}
+    assert count.keys() == everywhere and all(abs(n - 6000 / len(everywhere)) < 120 for n in count.values())
+
+
+@given(st.text("ab .", max_size=40), st.integers(1, 6), st.integers(1, 5), st.integers(0, 99))
+def test_pieces_do_not_overlap(line, length, most, seed):
+    found = pieces(line, length, most, torch.Generator().manual_seed(seed))
+    text = pieces(line, 10**6, 1, torch.Generator())  # the whole line
+    assert len(found) <= most and (bool(found) == bool(text))
+    begin = 0
+    for piece in found:
+        begin = text[0].index(piece, begin) + len(piece)
+    assert all(len(piece) == length for piece in found) or found == text
+
+
+def test_a_piece_is_in_one_split_only():
+    alphabet = [a + b for a in ALPHABET for b in ALPHABET]
+    count = Counter(split_of(piece, 10, 1) for piece in alphabet)
+    assert abs(count["valid"] - 185) < 50 and abs(count["test"] - 185) < 50 and count.total() == 43**2
+    assert any(split_of(piece, 10, 1) != split_of(piece, 10, 2) for piece in alphabet)
 
 
 def test_corruption_replaces_by_any_character():
@@ -35,19 +65,23 @@ def test_corruption_replaces_by_any_character():
 
 def test_prepare_spelling(tmp_path):
     text = tmp_path / "text"
-    text.write_text("".join(f"line {i} of a text\n" for i in range(40)))
-    done = run("prepare_spelling.py", text, tmp_path / "out", "--length", 4, "--pieces", 2, "--valid-every", 10)
+    text.write_text("".join(f"line {i % 150} of a text\n" for i in range(300)))  # each line twice
+    flags = ("--length", 4, "--pieces", 2, "--valid-every", 10)
+    done = run("prepare_spelling.py", text, tmp_path / "out", *flags)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
-        "train: 64 pieces, 256 characters",
-        "valid: 8 pieces, 32 characters",
-        "test: 8 pieces, 32 characters",
+    sizes = [
+        re.fullmatch(rf"{split}: (\d+) pieces, (\d+) characters", line)
+        for split, line in zip(("train", "valid", "test"), done.stdout.splitlines(), strict=True)
     ]
-    clean, noisy = ((tmp_path / "out" / f"train.{side}").read_text().splitlines() for side in ("clean", "noisy"))
-    assert clean[:2] == ["l i n e", "_ 2 _ o"]
-    assert all(len(a.split()) == len(b.split()) for a, b in zip(clean, noisy, strict=True))
-    again = run("prepare_spelling.py", text, tmp_path / "again", "--length", 4, "--pieces", 2, "--valid-every", 10)
-    assert again.returncode == 0 and (tmp_path / "again" / "train.noisy").read_text().splitlines() == noisy
+    assert sum(int(size[1]) for size in sizes) == 600 and all(int(size[2]) == 4 * int(size[1]) for size in sizes)
+    split = {name: (tmp_path / "out" / f"{name}.clean").read_text().splitlines() for name in ("train", "valid", "test")}
+    sets = list(map(set, split.values()))
+    assert all(sets) and not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+    noisy = (tmp_path / "out" / "train.noisy").read_text().splitlines()
+    assert all(len(a.split()) == len(b.split()) for a, b in zip(split["train"], noisy, strict=True))
+    again = run("prepare_spelling.py", text, tmp_path / "again", *flags, "--replace", 0.5)
+    assert again.returncode == 0 and (tmp_path / "again" / "train.clean").read_text().splitlines() == split["train"]
+    assert (tmp_path / "again" / "train.noisy").read_text().splitlines() != noisy
 
 
 @pytest.mark.parametrize(
