@@ -1,12 +1,16 @@
-"""Taggers: a bidirectional encoder, and a recurrent decoder whose attention is fixed.
+"""Taggers: a bidirectional or a streaming encoder, and a recurrent decoder whose attention is fixed.
 
 When the decoder outputs the i-th label it reads the encoder's output at the i-th word (Goyal et al. 2018, section 4.1),
 so there is no attention to learn. Its input is the previous label's embedding beside that encoder output.
+
+With `--encoder-lookahead N` the encoder reads from left to right only, and its output at the i-th word is what the
+recurrent network says N words later: it depends on the words up to i + N.
 """
 
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models import (
     FairseqEncoder,
@@ -19,11 +23,13 @@ from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from seqsearch_fairseq.data.embeddings import load_embeddings
+from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.models.factors import FactorEmbeddings, embedding_sizes
 from seqsearch_fairseq.models.gru_step import Gates, GRUStep
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 MAX_POSITIONS = 100_000
+WHOLE_SENTENCE = "all"
 
 
 @dataclass
@@ -31,7 +37,14 @@ class TaggerConfig(FairseqDataclass):
     cell: ChoiceEnum(list(CELLS)) = field(default="lstm", metadata={"help": "recurrent cell of encoder and decoder"})
     encoder_embed_dim: int = field(default=128, metadata={"help": "size of the word embeddings"})
     encoder_hidden_size: int = field(default=128, metadata={"help": "hidden units of the encoder, each direction"})
-    encoder_layers: int = field(default=1, metadata={"help": "layers of the bidirectional encoder"})
+    encoder_layers: int = field(default=1, metadata={"help": "layers of the encoder"})
+    encoder_lookahead: str = field(
+        default=WHOLE_SENTENCE,
+        metadata={
+            "help": "how many words after a word the encoder reads before the word's label is predicted: 0 is a "
+            "streaming tagger, 'all' is a bidirectional encoder that reads the whole sentence"
+        },
+    )
     decoder_embed_dim: int = field(default=32, metadata={"help": "size of the label embeddings"})
     decoder_hidden_size: int = field(default=128, metadata={"help": "hidden units of the decoder"})
     decoder_layers: int = field(default=1, metadata={"help": "layers of the decoder"})
@@ -56,8 +69,9 @@ class TaggerGRUConfig(TaggerConfig):
 
 
 class TaggerEncoder(FairseqEncoder):
-    """Embeddings of words and of their factors, and a bidirectional recurrent network over both.
+    """Embeddings of words and of their factors, and a recurrent network over both.
 
+    The network is bidirectional, or with `encoder_lookahead` N it reads from left to right and lags N words behind.
     Sentences are padded on the right. `factors` are the factors' dictionaries by name.
     """
 
@@ -73,26 +87,32 @@ class TaggerEncoder(FairseqEncoder):
             {name: embedding_table(len(symbols), sizes[name], symbols.pad()) for name, symbols in factors.items()}
         )
         self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
+        self.lookahead = parse_lookahead(cfg.encoder_lookahead)
+        directions = 2 if self.lookahead is None else 1
         self.rnn = CELLS[str(cfg.cell)](
             cfg.encoder_embed_dim + sum(sizes.values()),
             cfg.encoder_hidden_size,
             cfg.encoder_layers,
-            bidirectional=True,
+            bidirectional=directions == 2,
             batch_first=True,
             dropout=cfg.dropout if cfg.encoder_layers > 1 else 0.0,
         )
-        self.output_size = 2 * cfg.encoder_hidden_size
+        self.output_size = directions * cfg.encoder_hidden_size
 
     def forward(
         self, src_tokens: Tensor, src_lengths: Tensor, factors: Tensor | None = None, **unused
     ) -> dict[str, list[Tensor]]:
-        """From words (B, S) and factors (B, F, S), padded on the right, to `encoder_out` (B, S, 2 * hidden)."""
+        """From words (B, S) and factors (B, F, S), padded on the right, to `encoder_out` (B, S, `output_size`)."""
         words = self.dropout(self.embed_factors(self.embed_tokens(src_tokens), factors))
-        packed = nn.utils.rnn.pack_padded_sequence(words, src_lengths.cpu(), batch_first=True, enforce_sorted=False)
-        outputs, _ = nn.utils.rnn.pad_packed_sequence(
-            self.rnn(packed)[0], batch_first=True, total_length=src_tokens.size(1)
+        delay = self.lookahead or 0
+        if delay > 0:  # the last words are read as late as the others: the network goes on over zeros
+            inside = torch.arange(words.size(1), device=words.device) < src_lengths.unsqueeze(1)  # (B, S)
+            words = F.pad(words * inside.unsqueeze(2), (0, 0, 0, delay))
+        packed = nn.utils.rnn.pack_padded_sequence(
+            words, src_lengths.cpu() + delay, batch_first=True, enforce_sorted=False
         )
-        return {"encoder_out": [self.dropout(outputs)]}
+        outputs, _ = nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=words.size(1))
+        return {"encoder_out": [self.dropout(outputs[:, delay:])]}
 
     def reorder_encoder_out(self, encoder_out, new_order):
         return {name: [t.index_select(0, new_order) for t in values] for name, values in encoder_out.items()}
@@ -186,6 +206,19 @@ class TaggerDecoder(FairseqIncrementalDecoder):
 
     def max_positions(self):
         return MAX_POSITIONS
+
+
+def parse_lookahead(text: str) -> int | None:
+    """The number of words of `--encoder-lookahead`; None is the whole sentence.
+
+    Raises:
+        UsageError: neither `all` nor a whole number of at least 0.
+    """
+    if str(text) == WHOLE_SENTENCE:
+        return None
+    if not str(text).isdecimal():
+        raise UsageError(f"--encoder-lookahead must be a number of words, at least 0, or all, got {text}")
+    return int(text)
 
 
 @register_model("tagger_lstm", dataclass=TaggerConfig)

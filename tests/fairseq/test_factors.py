@@ -294,11 +294,12 @@ def test_without_factors_a_tagger_has_the_parameters_that_it_had():
     assert list(fairseq_models.tagger().state_dict()) == expected
 
 
-def test_a_checkpoint_from_before_factors_loads(trained, tmp_path):
+def test_a_checkpoint_from_before_factors_and_lookahead_loads(trained, tmp_path):
     before = trained("tagger_gru")
     allow_fairseq_types()
     state = torch.load(before.checkpoint)
     del state["cfg"]["model"]["encoder_factor_embed_dim"], state["cfg"]["task"]["tagging_factors"]
+    del state["cfg"]["model"]["encoder_lookahead"]
     torch.save(state, tmp_path / "old.pt")
 
     def hypotheses(checkpoint):
