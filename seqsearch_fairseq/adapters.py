@@ -95,6 +95,12 @@ class FairseqStep:
             "enabled": torch.is_autocast_enabled(device),
         }
 
+    def scored_by(self, scores: str) -> "FairseqStep":
+        """The same step with another local score."""
+        step = copy.copy(self)
+        step.local_scores, step._faster = LOCAL_SCORES[scores], None
+        return step
+
     @property
     def embedding(self) -> Tensor:
         return self.decoder.embed_tokens.weight

@@ -56,7 +56,10 @@ class Objective(NamedTuple):
 class SearchCriterion(FairseqCriterion):
     """Base of the criterions that unroll the decoder themselves. Subclasses define `objective`."""
 
-    local_scores = "log-probs"
+    local_scores = "log-probs"  # of the step that the objective gets
+    trained_scores = (
+        "log-probs"  # what a hypothesis is trained to add up: decoding with `--decode-scores auto` does too
+    )
     needs_teacher_forcing = True  # whether the batch has `gold_logits`; with --search-nll-weight it always has
     needs_gold_gradient = False  # whether they are part of the objective
     in_bits = False  # whether the objective is a cross entropy, which fairseq logs in bits

@@ -56,7 +56,7 @@ class SoftBeamCriterion(SearchCriterion):
     def __init__(self, cfg: SoftBeamConfig, task):
         super().__init__(cfg, task)
         _check_flags(cfg, int(self.candidates.sum()))
-        self.local_scores = str(cfg.soft_beam_scores)
+        self.local_scores = self.trained_scores = str(cfg.soft_beam_scores)
         self.wrong = parse_label_cost(cfg.soft_beam_label_cost, task.target_dictionary)  # no buffer: stays float32
 
     @property
@@ -83,7 +83,8 @@ class SoftBeamCriterion(SearchCriterion):
             logs["beam_distance"] = beam_distance(result, batch.lengths).sum(), PER_SENTENCE
             logs["beam_collapsed"] = result.collapsed.float().sum(), PER_SENTENCE
         if not self.training:  # the relaxation's gap: what the objective stands for, and what plain beam search pays
-            found = hard_beam(batch.step, batch.lengths, cfg.soft_beam_size, batch.candidates).tokens[:, :1]
+            step = batch.step.scored_by(self.task.decode_scores)
+            found = hard_beam(step, batch.lengths, cfg.soft_beam_size, batch.candidates).tokens[:, :1]
             paid = costs.of(found.clamp(min=0)) * found.ge(0)
             logs["hard_beam_cost"] = paid.sum(), PER_TOKEN
         return Objective(self._losses(result, alpha, batch), batch.gold_nll, logs, {"alpha": alpha})

@@ -29,7 +29,7 @@ class SoftBeamGenerator(nn.Module):
 
     Args:
         model: the only model.
-        task: one of our tasks; it says which tokens are candidates.
+        task: one of our tasks; it says which tokens are candidates, and which local scores are added up.
         beam_size, alpha: width and peakedness of the relaxed beam.
         max_len_a, max_len_b, min_len: a hypothesis has at most `max_len_a * source length + max_len_b` tokens and at
             least `min_len`, the end of sentence not counted.
@@ -44,6 +44,7 @@ class SoftBeamGenerator(nn.Module):
         check_decoder(model.decoder)
         model.eval()  # returns nothing once fairseq has made the model fast for generation
         self.model = model
+        self.task = task
         self.pad = task.target_dictionary.pad()
         self.eos = task.target_dictionary.eos()
         self.register_buffer("candidates", task.search_candidates(), persistent=False)
@@ -96,7 +97,7 @@ class SoftBeamGenerator(nn.Module):
             raise UsageError("--decoder soft-beam does not support --constraints; use --decoder beam")
         net_input = sample["net_input"]
         words = net_input["src_tokens"]
-        step = FairseqStep(self.model, encode(self.model, net_input), len(words))
+        step = FairseqStep(self.model, encode(self.model, net_input), len(words), self.task.decode_scores)
         options = DecodeOptions(
             beam_size=self.beam_size,
             alpha=self.alpha,

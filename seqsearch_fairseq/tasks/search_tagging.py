@@ -160,7 +160,7 @@ class SearchTaggingTask(SearchTask):
     @torch.no_grad()
     def _best_labels(self, sample, model, beam_size: int) -> torch.Tensor:
         """(B, T) the best hypothesis of a beam search of width `beam_size`, with padding where the target has it."""
-        step = FairseqStep(model, encode(model, sample["net_input"]), len(sample["target"]))
+        step = FairseqStep(model, encode(model, sample["net_input"]), len(sample["target"]), self.decode_scores)
         candidates = self.search_candidates().to(sample["target"].device)
         best = hard_beam(step, self.search_lengths(sample), beam_size, candidates).tokens[:, 0]
         return best.masked_fill(sample["target"].eq(self.target_dictionary.pad()), self.target_dictionary.pad())

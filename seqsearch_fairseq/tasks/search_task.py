@@ -13,11 +13,16 @@ from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from omegaconf import DictConfig, open_dict
 
+from seqsearch_fairseq.adapters import LOCAL_SCORES
 from seqsearch_fairseq.errors import UsageError
+from seqsearch_fairseq.generation.scored_ensemble import LOG_PROBS, LOGITS, ScoredEnsemble
 from seqsearch_fairseq.generation.soft_beam_generator import SoftBeamGenerator
 
 FILLER = "madeupword"  # fairseq-preprocess pads a dictionary with these to a multiple of --padding-factor
 DECODERS = ("greedy", "beam", "soft-beam")
+AUTO = "auto"
+TRAINED_SCORES = "trained_scores"  # in a checkpoint's task state
+NOT_WITH_LOGITS = {"sampling": False, "print_alignment": None}  # generation flags, and what they are when not given
 
 
 @dataclass
@@ -30,6 +35,13 @@ class SearchTaskConfig(TranslationConfig):
         default=10.0,
         metadata={"help": "with --decoder soft-beam: how peaked the relaxed top-k is; large is plain beam search"},
     )
+    decode_scores: ChoiceEnum([AUTO, *LOCAL_SCORES]) = field(
+        default=AUTO,
+        metadata={
+            "help": "what a hypothesis adds up for each token, in decoding and at validation: auto is what the "
+            "checkpoint was trained with (log-probs where its criterion has no such choice)"
+        },
+    )
 
 
 class SearchTask(TranslationTask):
@@ -40,6 +52,8 @@ class SearchTask(TranslationTask):
     def __init__(self, cfg, src_dict, tgt_dict):
         super().__init__(cfg, src_dict, tgt_dict)
         self.epoch = 1  # the clock: what fairseq counts, and restores from a checkpoint
+        self.trained_scores: dict[str, None] = {}  # local scores of this run's criterion, or of the checkpoints loaded
+        self._trains = False
 
     @classmethod
     def setup_task(cls, cfg, **kwargs):
@@ -77,6 +91,39 @@ class SearchTask(TranslationTask):
         """No: fairseq draws the batches from the epoch in which it makes them, so a resumed run would see others."""
         return False
 
+    def build_criterion(self, cfg, from_checkpoint=False):
+        criterion = super().build_criterion(cfg, from_checkpoint)
+        self.trained_scores, self._trains = {getattr(criterion, "trained_scores", LOG_PROBS): None}, True
+        return criterion
+
+    def state_dict(self):
+        """What a checkpoint keeps of the task: the local scores that its model is trained with."""
+        return {**super().state_dict(), TRAINED_SCORES: next(iter(self.trained_scores), LOG_PROBS)}
+
+    def load_state_dict(self, state_dict):
+        """Called for each checkpoint that is decoded with, and not in training."""
+        state_dict = dict(state_dict)
+        trained = state_dict.pop(TRAINED_SCORES, LOG_PROBS)
+        if not self._trains:
+            self.trained_scores[trained] = None
+        super().load_state_dict(state_dict)
+
+    @property
+    def decode_scores(self) -> str:
+        """The local score of decoding and validation, a name of `adapters.LOCAL_SCORES`.
+
+        Raises:
+            UsageError: `auto`, and the checkpoints of an ensemble were trained with different ones.
+        """
+        if str(self.cfg.decode_scores) != AUTO:
+            return str(self.cfg.decode_scores)
+        if len(self.trained_scores) > 1:
+            raise UsageError(
+                f"the checkpoints were trained with different scores ({', '.join(self.trained_scores)}); choose with "
+                "--decode-scores"
+            )
+        return next(iter(self.trained_scores), LOG_PROBS)
+
     def begin_epoch(self, epoch, model):
         super().begin_epoch(epoch, model)
         self.epoch = epoch
@@ -107,13 +154,23 @@ class SearchTask(TranslationTask):
         count, beam = int(self.search_candidates().sum()), getattr(args, "beam", 5)
         if decoder != "greedy" and not 1 <= beam <= count:
             raise UsageError(f"--beam must be in [1, {count}], the number of candidate tokens, got {beam}")
-        if getattr(args, "score_reference", False) or decoder == "beam":
-            return super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
+        if decoder == "soft-beam" and not getattr(args, "score_reference", False):
+            return SoftBeamGenerator.from_args(
+                models, self, args, alpha=self.cfg.soft_beam_decode_alpha, extra=extra_gen_cls_kwargs
+            )
         if decoder == "greedy":
-            return super().build_generator(models, _with_beam(args, 1), seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
-        return SoftBeamGenerator.from_args(
-            models, self, args, alpha=self.cfg.soft_beam_decode_alpha, extra=extra_gen_cls_kwargs
-        )
+            args = _with_beam(args, 1)
+        given = [
+            name for name, neutral in NOT_WITH_LOGITS.items() if getattr(args, name, neutral) not in (neutral, None)
+        ]
+        if given and self.decode_scores == LOGITS:
+            raise UsageError(
+                f"--{given[0].replace('_', '-')} needs log-probabilities, and this model is decoded with logits; leave "
+                "it out, or say --decode-scores log-probs"
+            )
+        if not given and not getattr(args, "score_reference", False):
+            models = ScoredEnsemble(models, lambda: self.decode_scores)
+        return super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
 
 
 class _MissingSplit(UsageError, FileNotFoundError):
