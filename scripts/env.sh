@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Creates .venv at the root of the repository: Python 3.11, the tested set of scripts/constraints.txt, and this package
-# (editable). A finished .venv is reused at once; an unfinished or outdated one is built again from scratch.
+# Creates .venv at the root of the repository: Python 3.11, 3.12 or 3.13, the tested set of scripts/constraints.txt, and
+# this package (editable). A finished .venv is reused at once; an unfinished or outdated one, or one of another Python than
+# PYTHON names, is built again from scratch.
 #
 #   bash scripts/env.sh
 #
-# PYTHON                the Python to use (default: python3.11, else python3); it has to be 3.11
+# PYTHON                the Python to use (default: the newest of python3.13, python3.12, python3.11, else python3)
 # SEQSEARCH_TORCH_INDEX  index to take torch from, e.g. that of its CUDA wheels (default: what pip is configured with)
 set -euo pipefail
 
@@ -14,6 +15,8 @@ stamp=$venv/.complete # written last: without it, or with another fingerprint, .
 log=$root/build/env.log
 lock=$root/build/env.lock
 constraints=scripts/constraints.txt
+supported=(3.13 3.12 3.11) # newest first; requires-python in pyproject.toml says the same
+supported_text="3.11, 3.12 or 3.13"
 steps=6
 step=0
 
@@ -24,7 +27,16 @@ fingerprint() {
 }
 
 whole() {
-    [[ -x $venv/bin/python && -f $stamp && $(<"$stamp") == "$wanted" ]]
+    [[ -x $venv/bin/python && -f $stamp && $(<"$stamp") == "$wanted" ]] && same_python
+}
+
+# Whether .venv is of the version that PYTHON names; without PYTHON any will do.
+same_python() {
+    local made
+    [[ -n ${PYTHON:-} ]] || return 0
+    find_python
+    made=$(cat "$venv/pyvenv.cfg" 2>/dev/null) || return 1
+    [[ $made == *"version = $version."* ]]
 }
 
 refuse() {
@@ -32,26 +44,34 @@ refuse() {
     exit 1
 }
 
-is_3_11() {
-    [[ $("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) == 3.11 ]]
+# Sets `version` to the major and minor version of the program $1; fails if that is not a supported one.
+supports() {
+    local one
+    version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || version=
+    for one in "${supported[@]}"; do
+        [[ $version != "$one" ]] || return 0
+    done
+    return 1
 }
 
+# Sets `python` and `version`. A name on the PATH need not be a Python that starts: a version manager's stand-in is not.
 find_python() {
     local candidate
+    python=
     if [[ -n ${PYTHON:-} ]]; then
-        python=$(command -v "$PYTHON") || refuse "PYTHON=$PYTHON is no program; set PYTHON=/path/to/python3.11."
+        python=$(command -v "$PYTHON") || refuse "PYTHON=$PYTHON is no program; set PYTHON=/path/to/python3.12, say."
         [[ $python == /* ]] || python=$PWD/$python
-        if is_3_11 "$python"; then return; fi
+        if supports "$python"; then return; fi
     else
-        for candidate in python3.11 python3; do
+        for candidate in "${supported[@]/#/python}" python3; do
             command -v "$candidate" >/dev/null || continue
             python=$(command -v "$candidate")
-            if is_3_11 "$python"; then return; fi
+            if supports "$python"; then return; fi
         done
     fi
-    [[ -n $python ]] || refuse "no Python found; install Python 3.11, or set PYTHON=/path/to/python3.11."
-    refuse "needs Python 3.11, and $python is $("$python" --version 2>&1 | head -n 1);\
- install Python 3.11, or set PYTHON=/path/to/python3.11."
+    [[ -n $python ]] || refuse "no Python found; install Python $supported_text, or set PYTHON=/path/to/it."
+    refuse "needs Python $supported_text, and $python is ${version:+Python }${version:-no Python that starts};\
+ install one of them, or set PYTHON=/path/to/it."
 }
 
 find_compiler() {
@@ -73,7 +93,7 @@ find_headers() {
     "$python" -c 'import os, sysconfig; raise SystemExit(
         not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' ||
         refuse "$python has no Python.h, and fairseq must be compiled;\
- install Python's headers (often named python3.11-dev)."
+ install Python's headers (often named python$version-dev)."
 }
 
 # One builder at a time: a second run waits for the first, and then finds its .venv.
@@ -139,11 +159,13 @@ import fairseq.libbase, fairseq.libbleu, fairseq.libnat'
 install_fairseq() {
     # Without build isolation: in isolation pip fetches a torch of its own, gigabytes of it, only to compile against.
     # Without CUDA_HOME: with it fairseq compiles CUDA kernels that nothing here uses, and needs a matching nvcc.
-    env -u CUDA_HOME "$venv/bin/python" -m pip install -c "$constraints" --no-build-isolation fairseq-fixed || return
+    # No wheel: for some Pythons the index has one that was compiled against an older torch, and does not load.
+    local compile=(env -u CUDA_HOME "$venv/bin/python" -m pip install -c "$constraints" --no-build-isolation
+        --no-binary fairseq-fixed)
+    "${compile[@]}" fairseq-fixed || return
     if compiled_parts_load; then return; fi
     echo "pip's cache had a fairseq that was compiled against another torch: compiling it again"
-    env -u CUDA_HOME "$venv/bin/python" -m pip install -c "$constraints" --no-build-isolation --no-deps \
-        --force-reinstall --no-cache-dir fairseq-fixed || return
+    "${compile[@]}" --no-deps --force-reinstall --no-cache-dir fairseq-fixed || return
     compiled_parts_load
 }
 
@@ -158,7 +180,6 @@ print("torch", torch.__version__, "CUDA", torch.version.cuda)')
 wanted=$(fingerprint)
 whole && exit 0
 
-python=
 find_python
 # Not a virtual environment's Python, that may be the one to be removed, nor a launcher that chooses by folder.
 python=$("$python" -c 'import sys; print(sys._base_executable)')
@@ -180,7 +201,7 @@ fi
 : >"$log"
 echo "building $venv with $python, log in $log"
 
-run "creating the virtual environment" "Install Python's venv module (often named python3.11-venv)." \
+run "creating the virtual environment" "Install Python's venv module (often named python$version-venv)." \
     "$python" -m venv "$venv"
 run "installing the build tools" "$network" install setuptools setuptools_scm wheel numpy cython
 run "installing torch (a large download)" "$network" install_torch

@@ -1,8 +1,9 @@
 """The versions of Python and torch that this package is tested with, and the refusal of any other."""
 
 import sys
+from importlib.metadata import PackageNotFoundError, version
 
-PYTHON_RANGE = ((3, 11), (3, 12))  # at least, below
+PYTHON_RANGE = ((3, 11), (3, 14))  # at least, below
 TORCH_RANGE = ((2, 6), (3, 0))
 
 
@@ -10,7 +11,7 @@ def check_versions(python: tuple[int, ...] | None = None, torch: str | None = No
     """Refuse a Python or a torch out of the tested range.
 
     Args:
-        python: version to check, e.g. `(3, 11, 7)`; the running one by default.
+        python: version to check, e.g. `(3, 12, 1)`; the running one by default.
         torch: version text to check, e.g. `"2.13.0+cpu"`; the installed one by default.
 
     Raises:
@@ -18,9 +19,17 @@ def check_versions(python: tuple[int, ...] | None = None, torch: str | None = No
     """
     python = tuple(sys.version_info[:3]) if python is None else python
     _check("Python", python, PYTHON_RANGE)
-    if torch is None:
-        from torch import __version__ as torch
-    _check("torch", _parse(str(torch)), TORCH_RANGE)
+    _check("torch", _parse(_installed_torch() if torch is None else torch), TORCH_RANGE)
+
+
+def _installed_torch() -> str:
+    """The version, without importing torch, which takes a second."""
+    try:
+        return version("torch")
+    except PackageNotFoundError as error:
+        raise ImportError(
+            "seqsearch-fairseq needs torch, and it is not installed. `bash scripts/env.sh` does."
+        ) from error
 
 
 def _parse(version: str) -> tuple[int, ...]:

@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from setuptools import find_packages
 
@@ -26,7 +28,9 @@ case "$*" in
     *version_info*) echo {version} ;;
     *_base_executable*) echo "{path}" ;;
     --version) echo Python {version}.1 ;;
-    "-m venv "*) sleep {sleep}; mkdir -p "$3/bin" && cp "{path}" "$3/bin/python" ;;
+    "-m venv "*)
+        sleep {sleep}; mkdir -p "$3/bin" && cp "{path}" "$3/bin/python"
+        echo "version = {version}.1" >"$3/pyvenv.cfg" ;;
 esac
 """
 
@@ -87,37 +91,67 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-@pytest.mark.parametrize("version", ["3.9", "3.10", "3.12", "3.13"])
+@pytest.mark.parametrize("version", ["3.9", "3.10", "3.14", "3.1"])
 def test_another_python_is_refused(machine, version):
-    machine.python(version=version)
+    machine.python(version=version, name="python3")
+    (machine.bin / "python3.11").unlink()
     status, output = machine.run()
     assert status != 0
-    assert re.search(rf"needs Python 3\.11, and \S+ is Python {re.escape(version)}\.1; install Python 3\.11", output)
-    assert "set PYTHON=/path/to/python3.11" in output
+    assert re.search(rf"needs Python 3\.11, 3\.12 or 3\.13, and \S+/python3 is Python {re.escape(version)};", output)
+    assert "install one of them, or set PYTHON=/path/to/it." in output
     assert not (machine.root / ".venv").exists()
 
 
 def test_another_python_named_by_the_user_is_refused(machine):
-    machine.python(version="3.13", name="mine")
+    machine.python(version="3.14", name="mine")
     status, output = machine.run(PYTHON="./mine")
-    assert status != 0 and "mine is Python 3.13.1" in output
+    assert status != 0 and "mine is Python 3.14;" in output
 
 
-def test_python3_serves_where_there_is_no_python3_11(machine):
+def test_the_newest_python_that_starts_is_taken(machine):
+    machine.python(version="3.12", name="python3.12")
+    machine.program("python3.13", "#!/bin/sh\necho 'python3.13: command not found' >&2\nexit 127\n")  # a stand-in
+    status, output = machine.run()
+    assert status == 0 and f"with {machine.bin}/python3.12," in output
+
+    (machine.root / ".venv/.complete").unlink()
+    machine.python(version="3.13", name="python3.13")
+    assert f"with {machine.bin}/python3.13," in machine.run()[1]
+
+
+def test_python_of_another_version_builds_again(machine):
+    assert machine.run()[0] == 0
+    machine.python(version="3.12", name="other")
+    assert machine.run() == (0, "")  # any finished environment will do
+    status, output = machine.run(PYTHON="other")
+    assert status == 0 and "building it again from scratch" in output and f"with {machine.bin}/other," in output
+    assert machine.run(PYTHON="other") == machine.run() == (0, "")
+
+
+def test_python3_serves_where_there_is_no_other(machine):
     (machine.bin / "python3.11").unlink()
-    machine.python(name="python3")
+    machine.python(name="python3", version="3.13")
     status, output = machine.run()
     assert status == 0 and f"with {machine.bin}/python3," in output
 
 
 @pytest.mark.parametrize(
     ("environment", "message"),
-    [({}, "no Python found; install Python 3.11"), ({"PYTHON": "/no/python"}, "PYTHON=/no/python is no program")],
+    [
+        ({}, "no Python found; install Python 3.11, 3.12 or 3.13, or set PYTHON=/path/to/it."),
+        ({"PYTHON": "/no/python"}, "PYTHON=/no/python is no program; set PYTHON=/path/to/python3.12, say."),
+    ],
 )
 def test_no_python_is_refused(machine, environment, message):
     (machine.bin / "python3.11").unlink()
     status, output = machine.run(**environment)
-    assert status != 0 and message in output and "set PYTHON=/path/to/python3.11" in output
+    assert status != 0 and message in output
+
+
+def test_a_python_that_does_not_start_is_refused(machine):
+    machine.program("broken", "#!/bin/sh\nexit 127\n")
+    status, output = machine.run(PYTHON="broken")
+    assert status != 0 and "broken is no Python that starts; install one of them" in output
 
 
 @pytest.mark.parametrize(
@@ -160,7 +194,7 @@ def test_an_unfinished_environment_is_built_again_and_a_finished_one_is_reused(m
 
     machine.calls_file.unlink()
     began = time.monotonic()
-    assert machine.run(PYTHON="/no/python") == (0, "")
+    assert machine.run() == (0, "")
     assert time.monotonic() - began < 1 and machine.calls == []
 
 
@@ -223,6 +257,12 @@ def test_the_torch_index_is_for_torch_only(machine):
     assert len(with_index) == 1 and with_index[0].endswith("--no-deps --index-url file:///wheels torch")
 
 
+def test_fairseq_is_compiled_here(machine):
+    assert machine.run()[0] == 0
+    calls = [call for call in machine.calls if "pip" in call and "fairseq-fixed" in call]
+    assert len(calls) == 1 and "--no-build-isolation --no-binary fairseq-fixed fairseq-fixed" in calls[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -261,6 +301,8 @@ def test_the_pins_are_plain_and_satisfy_what_the_package_asks_for():
     assert len(version) == len(pins)
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    supported = [f"3.{minor}" for minor in range(20) if SpecifierSet(project["requires-python"]).contains(f"3.{minor}")]
+    assert f"supported=({' '.join(reversed(supported))})" in (ROOT / "scripts/env.sh").read_text()
     asked = project["dependencies"] + [line for group in project["optional-dependencies"].values() for line in group]
     for requirement in map(Requirement, asked):
         assert requirement.specifier.contains(version[canonicalize_name(requirement.name)]), requirement
@@ -270,6 +312,14 @@ def test_every_folder_of_the_package_is_installed():
     found = set(find_packages(str(ROOT), include=["seqsearch_fairseq", "seqsearch_fairseq.*"]))
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "seqsearch_fairseq").rglob("*.py")}
     assert {".".join(folder.parts) for folder in folders} <= found
+
+
+def test_the_types_are_installed_and_all_of_them_are_checked(tmp_path):
+    command = [sys.executable, "setup.py", "-q", "egg_info", "-e", str(tmp_path), "build_py", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert (tmp_path / "seqsearch_fairseq/py.typed").is_file()
+    checked = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
+    assert checked["packages"] == ["seqsearch_fairseq"] and "exclude" not in checked
 
 
 @pytest.mark.parametrize("script", ["scripts/env.sh", "scripts/test.sh", ".ci/run"])

@@ -16,9 +16,14 @@ def test_torch_out_of_the_range_is_refused(torch, shown):
         check_versions(python=(3, 11, 7), torch=torch)
 
 
-@pytest.mark.parametrize("python,shown", [((3, 10, 14), "3.10.14"), ((3, 12, 0), "3.12.0"), ((2, 7, 18), "2.7.18")])
+@pytest.mark.parametrize("python", [(3, 11, 0), (3, 12, 1), (3, 13, 9)])
+def test_python_in_the_range_is_accepted(python):
+    check_versions(python=python, torch="2.13.0")
+
+
+@pytest.mark.parametrize("python,shown", [((3, 10, 14), "3.10.14"), ((3, 14, 0), "3.14.0"), ((2, 7, 18), "2.7.18")])
 def test_python_out_of_the_range_is_refused(python, shown):
-    with pytest.raises(ImportError, match=f"needs Python >= 3.11 and < 3.12, and this is Python {shown}"):
+    with pytest.raises(ImportError, match=f"needs Python >= 3.11 and < 3.14, and this is Python {shown}"):
         check_versions(python=python, torch="2.13.0")
 
 
