@@ -174,6 +174,7 @@ def _clean_fairseq(stream: io.StringIO):
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
+    logging.getLogger("fairseq").setLevel(logging.NOTSET)  # `tag` in this process says less
     try:
         yield
     finally:

@@ -11,8 +11,17 @@ for folder in (Path(__file__).parent, Path(__file__).parents[1]):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
+from seqsearch_fairseq._warnings import KNOWN  # noqa: E402  (found through the paths above)
+
 settings.register_profile("suite", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("suite")
+
+
+def pytest_configure(config):
+    """What is said of other packages' code at every start, and hidden from users, is hidden here too."""
+    for known in KNOWN:
+        line = f"ignore:{known.message}:{known.category.__name__}:{known.module}"
+        config.addinivalue_line("filterwarnings", line)
 
 
 @pytest.fixture(autouse=True)
