@@ -48,6 +48,7 @@ from seqsearch_fairseq.data.preparation import (
     replaced,
     run,
 )
+from seqsearch_fairseq.programs import run_program
 
 SPLITS = ("train", "valid", "test")
 URL = "https://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz"
@@ -187,7 +188,7 @@ def fetch(args: argparse.Namespace, archive: Path, folder: Path) -> str:
 
 
 def ordered_map(workers: int, stack: ExitStack) -> Callable[[Callable[[str], str], list[str]], Iterable[str]]:
-    """`map`, in so many processes."""
+    """`map`, in several processes."""
     if workers == 1:
         return map
     pool = stack.enter_context(ProcessPoolExecutor(workers))
@@ -293,4 +294,4 @@ def write_encoded(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

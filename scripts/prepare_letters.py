@@ -6,7 +6,6 @@ glyphs.vec, the 128 pixels of each, for --encoder-embed-path. Fold --fold is the
 """
 
 import argparse
-import sys
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from seqsearch_fairseq.data.files import FormatError, progress, read_lines
 from seqsearch_fairseq.data.letters import FOLDS, PIXELS, pixels_of, read_letters
 from seqsearch_fairseq.data.preparation import Summary, add_output_options, at_least, replaced, run
+from seqsearch_fairseq.programs import run_program
 
 SPLITS = ("train", "valid", "test")
 
@@ -82,4 +82,4 @@ def write_glyphs(glyphs: Counter[str], output: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -7,7 +7,6 @@ beside spm.model and the untouched references raw.{train,valid,test}.TARGET.
 
 import argparse
 import itertools
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from seqsearch_fairseq.data.files import FormatError, progress, read_lines
 from seqsearch_fairseq.data.parallel import find_pair, plain_lines, read_pairs
 from seqsearch_fairseq.data.pieces import learn_pieces
 from seqsearch_fairseq.data.preparation import Summary, add_output_options, at_least_one, replaced, run
+from seqsearch_fairseq.programs import run_program
 
 SPLITS = {"train": ("train",), "valid": ("valid", "val", "dev"), "test": ("test",)}  # by the names of their files
 
@@ -92,4 +92,4 @@ def first_lines(path: Path, count: int) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -6,15 +6,12 @@ different pieces one in --valid-every is for validation and as many are for the 
 """
 
 import argparse
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-import torch
-
 from seqsearch_fairseq.data.files import FormatError, progress, read_lines
 from seqsearch_fairseq.data.preparation import Summary, add_output_options, at_least, replaced, run
-from seqsearch_fairseq.data.spelling import corrupt, pieces, split_of
+from seqsearch_fairseq.programs import run_program
 
 SPLITS = ("train", "valid", "test")
 
@@ -36,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for name, least, default, about in (
         ("length", 1, 10, "characters of a piece"),
-        ("pieces", 1, 3, "at most so many pieces a line"),
+        ("pieces", 1, 3, "largest number of pieces of a line"),
         ("valid-every", 3, 20, "different pieces, of which one is for validation and one for the test"),
     ):
         parser.add_argument(
@@ -53,6 +50,10 @@ def prepare(args) -> list[str]:
 
 def convert(path: Path, output: Path, args) -> list[Summary]:
     """Write the splits, as a stream; return what each holds."""
+    import torch  # here: it takes seconds, which --help should not
+
+    from seqsearch_fairseq.data.spelling import corrupt, pieces, split_of
+
     draws = torch.Generator().manual_seed(args.seed)
     places = torch.Generator().manual_seed(-1 - args.seed)  # of its own, so that a split does not depend on --replace
     summaries = {split: Summary(split, "pieces", "characters") for split in SPLITS}
@@ -79,4 +80,4 @@ def convert(path: Path, output: Path, args) -> list[Summary]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

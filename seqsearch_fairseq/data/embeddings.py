@@ -28,8 +28,8 @@ def load_embeddings(table: nn.Embedding, dictionary, path: str) -> int:
     found = _copy(table, dictionary, Path(path))
     if found == 0:
         raise UsageError(
-            f"{FLAG}: {path} has no word of the dictionary's {len(dictionary)} with {table.embedding_dim} numbers, "
-            "which is --encoder-embed-dim"
+            f"{FLAG}: {path} holds none of the {len(dictionary)} words of the dictionary with {table.embedding_dim} "
+            "numbers, which is --encoder-embed-dim"
         )
     return found
 
@@ -50,8 +50,14 @@ def _copy(table: nn.Embedding, dictionary, path: Path) -> int:
                 f"{FLAG}: {path}, line {number} has {len(values)} dimensions, --encoder-embed-dim is {size}"
             )
         try:
-            table.weight[dictionary.indices[word]] = torch.tensor([float(value) for value in values])
+            vector = torch.tensor([float(value) for value in values], dtype=table.weight.dtype)
         except ValueError as error:
             raise FormatError(f"{FLAG}: {path}, line {number}: {error}") from error
+        if not bool(vector.isfinite().all()):
+            wrong = values[int(vector.isfinite().logical_not().nonzero()[0])]
+            raise FormatError(
+                f"{FLAG}: {path}, line {number}: the vector of {word!r} holds {wrong}, not a finite number"
+            )
+        table.weight[dictionary.indices[word]] = vector
         found += 1
     return found

@@ -5,7 +5,7 @@ import gzip
 import lzma
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from seqsearch_fairseq.errors import UsageError
 
 # The first bytes of a compressed file, whatever its name is.
-OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+OPENERS: dict[bytes, Callable] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 BYTE_ORDER_MARK = "\ufeff".encode()
 
 
@@ -55,18 +55,35 @@ def read_lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """
     with opened(path) as lines:
         for number, raw in enumerate(lines, 1):
-            where = f"{path}, line {number}"
-            if number == 1 and raw.startswith(BYTE_ORDER_MARK):
-                if encoding != "utf-8":
-                    raise FormatError(f"{where}: the file begins as UTF-8 does, but is to be read as {encoding}")
-                raw = raw.removeprefix(BYTE_ORDER_MARK)
-            try:
-                line = raw.decode(encoding).strip("\r\n")
-            except UnicodeDecodeError as error:
-                raise FormatError(f"{where}: not {encoding.upper()} ({error.reason} at byte {error.start})") from error
-            if "\r" in line:
-                raise FormatError(f"{where}: a carriage return inside the line, which other programs take for its end")
-            yield line
+            yield decoded(raw, number, str(path), encoding)
+
+
+def decoded(raw: bytes, number: int, name: str, encoding: str = "utf-8") -> str:
+    """One line without its end, and without a byte order mark (files that have one may have been joined).
+
+    Args:
+        raw: the line's bytes.
+        number: of the line, from 1, for messages.
+        name: of the file, likewise.
+        encoding: one in which a line feed is one byte.
+
+    Raises:
+        FormatError: bytes that are not of this encoding, a NUL byte, or a carriage return inside the line.
+    """
+    where = f"{name}, line {number}"
+    if raw.startswith(BYTE_ORDER_MARK):
+        if encoding != "utf-8":
+            raise FormatError(f"{where}: the file begins as UTF-8 does, but is to be read as {encoding}")
+        raw = raw.removeprefix(BYTE_ORDER_MARK)
+    try:
+        line = raw.decode(encoding).rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{where}: not {encoding.upper()} ({error.reason} at byte {error.start})") from error
+    if "\0" in line:
+        raise FormatError(f"{where}: a NUL byte, which text does not hold; is it a text file?")
+    if "\r" in line:
+        raise FormatError(f"{where}: a carriage return inside the line, which other programs take for its end")
+    return line
 
 
 def progress(items: Iterable, name: str, unit: str, total: int | None = None):

@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sacremoses import MosesTokenizer
-
 from seqsearch_fairseq.data.files import FormatError, opened, read_lines
 from seqsearch_fairseq.data.parallel import Line, find_pair, plain_lines
 from seqsearch_fairseq.data.preparation import escaped
@@ -62,7 +60,7 @@ class Part(NamedTuple):
 
 class Corpus(NamedTuple):
     train: list[Part]
-    valid: list[Part]  # none: every so many training pairs are for validation
+    valid: list[Part]  # none: every n-th training pair is for validation
     test: list[Part]
     notes: list[str]  # what is not as one would expect
 
@@ -83,15 +81,17 @@ def find_corpus(folder: Path) -> Corpus:
         if any((root / name).is_file() for name in MEMBERS):
             return _official(root)
     pairs = {split: find_pair(folder, names, LANGUAGES) for split, names in PLAIN.items()}
+    found = {split: pair for split, pair in pairs.items() if pair is not None}
     for split in ("train", "valid"):
-        if pairs[split] is None:
+        if split not in found:
             raise FormatError(f"{folder} must hold {split}.de and {split}.en, or {MEMBERS[0]} and what goes with it")
     notes = []
-    if pairs["train"][0].name.startswith("train_sample"):
+    if found["train"][0].name.startswith("train_sample"):
         notes.append("there is no train split: train is train_sample, a part of it")
-    if pairs["test"] is None:
+    if "test" not in found:
         notes.append("there is no test split: test is valid")
-    train, valid, test = ([Part(pairs[split] or pairs["valid"], plain_lines)] for split in ("train", "valid", "test"))
+        found["test"] = found["valid"]
+    train, valid, test = ([Part(found[split], plain_lines)] for split in ("train", "valid", "test"))
     return Corpus(train, valid, test, notes)
 
 
@@ -116,7 +116,9 @@ def unpack(archive: Path, folder: Path) -> None:
                     name = Path(member.name).name
                     if member.isfile() and name in MEMBERS:
                         with (folder / name).open("wb") as out:
-                            shutil.copyfileobj(members.extractfile(member), out)
+                            content = members.extractfile(member)
+                            assert content is not None  # a file has one
+                            shutil.copyfileobj(content, out)
         except tarfile.TarError as error:
             raise FormatError(f"{archive} is cut short or broken: {error}") from error
         while inner.read(1 << 16):
@@ -151,7 +153,9 @@ def segments(path: Path) -> Iterator[Line]:
 
 
 @functools.cache
-def _moses(language: str) -> MosesTokenizer:
+def _moses(language: str):
+    from sacremoses import MosesTokenizer  # here: it takes half a second, which --help should not
+
     return MosesTokenizer(lang=language)
 
 

@@ -9,11 +9,13 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from seqsearch_fairseq.data.files import FormatError
+from seqsearch_fairseq.errors import UsageError
 
 NUMBER, UNKNOWN = "<num>", "<unk>"
 SYMBOLS = ("<s>", "<pad>", "</s>")  # fairseq's own: as a word of the text they would end or shorten a sentence
@@ -61,6 +63,28 @@ def replaced(output: Path, *inputs: Path, overwrite: bool = False) -> Iterator[P
         raise
 
 
+@contextmanager
+def replaced_file(output: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which becomes `output` when all went well, and is gone when not.
+
+    A device or a pipe is written to as it is.
+    """
+    if output.exists() and not output.is_file():
+        with output.open("wb") as out:
+            yield out
+        return
+    if not output.parent.is_dir():
+        raise FormatError(f"{output} cannot be written: there is no folder {output.parent}")
+    output = output.resolve()  # what a link names is replaced, and not the link
+    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as out:
+            yield out
+        os.replace(temporary, output)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _put_in_place(temporary: Path, output: Path) -> None:
     """Rename; what `output` was before is removed last, and comes back if it cannot be replaced."""
     aside = temporary.with_name(temporary.name + ".old")
@@ -75,21 +99,26 @@ def _put_in_place(temporary: Path, output: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def run(work: Callable[[], Iterable[str]]) -> int:
+def run(work: Callable[[], Iterable[str]], stopped: str = "nothing was written") -> int:
     """Print what `work` returns, line by line, or its error as one; return the exit status.
 
-    What was begun is cleared away, too, when the process is interrupted or told to end.
+    An unfinished output is also removed when the process is interrupted or told to end.
+
+    Args:
+        stopped: what is to be said of the output then.
     """
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         for line in work():
             print(line)
-    except (FormatError, OSError) as error:
+    except BrokenPipeError:
+        raise  # to `run_program`: nothing went wrong
+    except (UsageError, OSError) as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        print(f"error: {error}{'; nothing was written' if full else ''}", file=sys.stderr)
+        print(f"error: {error}{f'; {stopped}' if full else ''}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
+        print(f"interrupted; {stopped}", file=sys.stderr)
         return 128 + signal.SIGINT
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -105,6 +134,49 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=at_least_one, metavar="N", help="use only the first N of each split (for a trial run)"
     )
+
+
+def parsed(parser: argparse.ArgumentParser, options: Mapping[str, Callable[[str], bool]]) -> argparse.Namespace:
+    """The command line, some of whose options may have several values: see `spread`."""
+    args, others = parser.parse_known_args(spread(sys.argv[1:], options))
+    if others:
+        several = f"{', '.join(options)} may have several values, but all after the first must exist"
+        parser.error(f"unrecognized arguments: {' '.join(others)} ({several})")
+    return args
+
+
+def spread(arguments: Sequence[str], options: Mapping[str, Callable[[str], bool]]) -> list[str]:
+    """A command line whose options have one value each: `--train a b OUT` as `--train a --train b OUT`.
+
+    argparse would give an option with several values all that follow it, the positional arguments too.
+
+    Args:
+        arguments: the command line, without the program's name.
+        options: the options that may have several values, each with what tells whether a value after its first one is
+            its own; the others are positional.
+    """
+    found: list[str] = []
+    option, had = "", 0  # the last option, and how many values it has had
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return [*found, *arguments[place:]]
+        if argument.startswith("-") and argument != "-":
+            option, equals, _ = argument.partition("=")
+            had = len(equals)
+        elif option in options:
+            if had and options[option](argument):
+                found.append(option)
+            elif had:
+                option = ""
+            had += 1
+        found.append(argument)
+    return found
+
+
+def is_input(text: str) -> bool:
+    """Whether this names something that can be read, and no folder."""
+    path = Path(text)
+    return path.exists() and not path.is_dir()
 
 
 def escaped(token: str) -> str:
@@ -174,6 +246,13 @@ class Words:
         if self.min_count > 1:
             counts = Counter(word for sentence in sentences() for word in self.plain(sentence))
             self.known = {word for word, count in counts.items() if count >= self.min_count}
+
+
+def shortened(names: Iterable[str], most: int = 5, length: int = 20) -> str:
+    """The first of these names, in order; what is left out is shown as `...`."""
+    names = sorted(names)
+    shown = [name if len(name) <= length else f"{name[:length]}..." for name in names[:most]]
+    return ", ".join(shown + ["..."] * (len(names) > most))
 
 
 class Summary:

@@ -15,16 +15,21 @@ class EditDistanceConfig(FairseqDataclass):
 class EditDistanceScorer(BaseScorer):
     """Levenshtein distance of tokens, all sentences together, in per cent of the number of gold tokens."""
 
-    def score(self) -> float:
-        edits, total = self._counts()
-        return 100.0 * edits / total if total else 0.0
+    def __init__(self, cfg):
+        super().__init__(cfg)
+        self.edits = self.total = self.sentences = 0
 
-    def result_string(self) -> str:
-        edits, total = self._counts()
-        return f"edit distance: {self.score():.2f} % ({edits} edits of {total} tokens)"
-
-    def _counts(self) -> tuple[int, int]:
+    def add_string(self, ref: str, pred: str) -> None:
+        """Count one sentence."""
         from rapidfuzz.distance import Levenshtein
 
-        pairs = [(gold.split(), found.split()) for gold, found in zip(self.ref, self.pred, strict=True)]
-        return sum(Levenshtein.distance(*pair) for pair in pairs), sum(len(gold) for gold, _ in pairs)
+        gold = ref.split()
+        self.edits += Levenshtein.distance(gold, pred.split())
+        self.total += len(gold)
+        self.sentences += 1
+
+    def score(self) -> float:
+        return 100.0 * self.edits / self.total if self.total else 0.0
+
+    def result_string(self) -> str:
+        return f"edit distance: {self.score():.2f} % ({self.edits} edits of {self.total} tokens)"

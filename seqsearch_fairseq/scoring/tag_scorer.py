@@ -1,4 +1,6 @@
-"""What the scorers of tagging share: one predicted label for each gold label."""
+"""What the scorers of tagging share: one predicted label for each gold label, counted and not kept."""
+
+from typing import ClassVar
 
 from fairseq.scoring import BaseScorer
 
@@ -6,24 +8,29 @@ from seqsearch_fairseq.errors import UsageError
 
 
 class TagScorer(BaseScorer):
-    """Keeps the gold and the predicted labels of each sentence."""
+    """Counts the labels of sentence after sentence, as a score of `tag_scores.py` does."""
 
     name = ""  # as --scoring knows it
+    counter: ClassVar[type]  # of `tag_scores.SCORES`
 
     def __init__(self, cfg):
         super().__init__(cfg)
-        self.gold: list[list[str]] = []
-        self.predicted: list[list[str]] = []
+        self.counts = self.counter()
+        self.sentences = 0
 
     def add_string(self, ref: str, pred: str) -> None:
         """Add one sentence. Raises `UsageError` if reference and prediction differ in length."""
         gold, predicted = ref.split(), pred.split()
+        self.sentences += 1
         if len(gold) != len(predicted):
             raise UsageError(
                 f"{self.name} needs as many predicted labels as gold ones, got {len(predicted)} and {len(gold)} "
-                f"in sentence {len(self.ref) + 1}"
+                f"in sentence {self.sentences}"
             )
-        self.ref.append(ref)
-        self.pred.append(pred)
-        self.gold.append(gold)
-        self.predicted.append(predicted)
+        self.counts.add(gold, predicted)
+
+    def score(self) -> float:
+        return self.counts.score()
+
+    def result_string(self) -> str:
+        return self.counts.result_string()

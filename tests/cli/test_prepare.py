@@ -195,8 +195,10 @@ def test_embeddings_of_known_words_are_copied(tmp_path, dictionary, header):
     [
         (b"two 1 2\n", "line 1 has 2 dimensions, --encoder-embed-dim is 3"),
         (b"two 1 2 x\n", "line 1: could not convert"),
+        (b"four nan 1 1\ntwo 1 nan 3\n", "line 2: the vector of 'two' holds nan, not a finite number"),
+        (b"two 1 2 1e999\n", "line 1: the vector of 'two' holds 1e999, not a finite number"),
         (b"\xff 1 2 3\n", "line 1: not UTF-8"),
-        (b"four 1 2 3\n", "has no word of the dictionary's 7 with 3 numbers, which is --encoder-embed-dim"),
+        (b"four 1 2 3\n", "holds none of the 7 words of the dictionary with 3 numbers, which is --encoder-embed-dim"),
     ],
 )
 def test_bad_embeddings_are_refused(tmp_path, dictionary, content, message):

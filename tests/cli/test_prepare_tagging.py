@@ -36,6 +36,7 @@ def prepared(tmp_path, text: str, *flags, **splits) -> dict[str, list[str]]:
 
 def refusal(tmp_path, text: bytes, *flags) -> str:
     """The message about a training file that holds `text`; nothing may be left behind."""
+    tmp_path.mkdir(exist_ok=True)
     good = tmp_path / "good"
     good.write_text("it O\n")
     (tmp_path / "file").write_bytes(text)
@@ -143,18 +144,24 @@ def test_a_compressed_file_in_another_encoding(tmp_path):
     [
         (b"a B-X\nb I-X\n\nc N B-X\n", [], "file, line 4: must have 2 columns as the first line has, none empty"),
         (b"a\tO\nb\t\n", [], "file, line 2: must have 2 columns as the first line has, none empty; got 'b\\t'"),
-        (b"a O\n\xff O\n", [], "file, line 2: not UTF-8"),
-        (b"a B-X\nb B-\n", [], "file, line 2: a chunk label must be O, or B-, I-, E- or S- with a type, got 'B-'"),
+        (b"a O\n\xff O\n", ["--encoding", "utf-8"], "file, line 2: not UTF-8"),
+        (
+            b"a B-X\nb B-\nc B-X\n\n" * 2,
+            ["--valid-every", 2],
+            "file, line 2: a chunk label must be O, or one of B, I, E, S, L, U with - and a type, got 'B-'",
+        ),
         (
             b"a I-X\n\nb B-X\n\n" * 2,
             ["--valid-every", 2],
-            "file mixes schemes of chunk labels, or keeps to none: it breaks iob2 at",
+            "file mixes schemes of chunk labels, or keeps to none: of 4 labels that are not O, these break",
         ),
-        (b"a B-X\n\nb NN\n", [], "file, line 3: a chunk label must be O"),
+        (b"a B-X\n\nb B-X\n\nc NN\n", ["--valid-every", 2], "file, line 5: a chunk label must be O"),
         (b"a NN\n", ["--scheme", "bioes"], "file, line 1: a chunk label must be O"),
         (b"a O\n", ["--label-column", 4], "file, line 1: there is no column 4, the line has 2"),
         (b"a O\rb O\r", [], "file, line 1: a carriage return inside the line"),
         (b"\xef\xbb\xbfa O\n", ["--encoding", "iso-8859-1"], "file, line 1: the file begins as UTF-8 does"),
+        (b"a\0b O\n", [], "file, line 1: a NUL byte, which text does not hold"),
+        (b"a\nb\n", ["--valid-every", 2], "file, line 1: there is one column, and a word and its label must be two"),
         (b"\n\n", [], "file holds no sentence for the train split"),
         (gzip.compress(b"a O\n" * 9000, mtime=0)[:-20], [], "file is cut short or broken"),
         (b"(<T S 0 2> (<L NP PRP PRP it NP>)\n", ["--layout", "auto"], "file, line 1: the derivation is cut short"),
@@ -245,7 +252,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path):
     [
         ([], "--train FILE and --test FILE, or --ccgbank FOLDER"),
         (["--ccgbank", "folder", "--train", "file"], "leave out --train, --valid and --test"),
-        (["--factor", "words=1"], "must be a name, = and the number of a column, as in pos=1, got 'words=1'"),
+        (["--factor", "words=1"], "must be a name, = and a column, as in pos=1, got 'words=1'"),
         (["--factor", "pos"], "as in pos=1, got 'pos'"),
         (["--factor", "pos=1", "--factor", "pos=2", *CORPUS], "--factor must have a name once, got pos, pos"),
         (["--encoding", "utf-16"], "must write a line's end as one byte, which utf-16 does not"),

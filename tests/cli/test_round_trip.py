@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import commands
@@ -76,22 +78,117 @@ def test_derivations_come_back_as_columns(tmp_path):
 @pytest.mark.parametrize(
     "folder,train,test,separator",
     [
-        ("conll2000", "train.txt", "test.txt", " "),
-        ("german_ler", "dev.conll", "test.conll", " "),
-        ("ccg_ewt", "train.tsv", "test.tsv", "\t"),
+        ("conll2000", "train.txt", "test.txt", b" "),
+        ("german_ler", "dev.conll", "test.conll", b" "),
+        ("ccg_ewt", "train.tsv", "test.tsv", b"\t"),
     ],
 )
-def test_real_corpora_come_back_with_the_same_words_and_breaks(tmp_path, folder, train, test, separator):
+def test_real_corpora_come_back_byte_for_byte(tmp_path, folder, train, test, separator):
     files = {"train": Path(DATA or "") / folder / train, "test": Path(DATA or "") / folder / test}
     missing = [str(path) for path in files.values() if not path.is_file()]
     if missing:
         pytest.skip(f"needs {' and '.join(missing)} in the folder that SEQSEARCH_DATA names")
     generated, _ = through_fairseq(tmp_path, files)
-    done = script("score_tagging.py", files["test"], generated, tmp_path / "scored")
+    done = script("score_tagging.py", files["test"], generated, tmp_path / "scored", "--scoring", "tag_accuracy")
     assert done.returncode == 0, done.stderr
-    original = [line.rstrip(" ") for line in files["test"].read_text(encoding="utf-8").splitlines()]
-    assert without_predictions(tmp_path / "scored", separator, comment="no comments") == original
+    pairs = zip(*(path.read_bytes().splitlines(True) for path in (files["test"], tmp_path / "scored")), strict=True)
+    for line, scored in pairs:
+        end = line[len(line.rstrip(b"\r\n")) :]
+        assert scored == line or scored.removesuffix(end).rsplit(separator, 1)[0] + end == line
     assert done.stdout.strip() in generated.read_text(encoding="utf-8")
+
+
+def scored(folder: Path, corpus: bytes, predictions: list[str], *flags) -> tuple[bytes, list[str]]:
+    """What score_tagging.py writes and says of these predictions, one for each sentence."""
+    (folder / "corpus").write_bytes(corpus)
+    lines = [f"H-{number}\t-0.1\t{labels}\n" for number, labels in enumerate(predictions)]
+    (folder / "generated").write_text("".join(reversed(lines)), encoding="utf-8")
+    done = script("score_tagging.py", folder / "corpus", folder / "generated", folder / "scored", *flags)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["corpus", "generated", "scored"]
+    return (folder / "scored").read_bytes(), done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "corpus,written",
+    [
+        (b"\xef\xbb\xbfa B-X\r\n\r\n  \r\nb O", b"\xef\xbb\xbfa B-X B-X\r\n\r\n  \r\nb O O"),
+        ("\u00f3\tB-X  \n\nb\tO".encode("iso-8859-1"), "\u00f3\tB-X  \tB-X\n\nb\tO\tO".encode("iso-8859-1")),
+    ],
+)
+def test_every_byte_comes_back(tmp_path, corpus, written):
+    assert scored(tmp_path, corpus, ["B-X", "O"])[0] == written
+
+
+@pytest.mark.parametrize(
+    "labels,predictions,flags,said",
+    [
+        (["B-X", "O"], ["B-X", "O"], [], ["chunk F1: 100.00 %", "  X: 100.00 %"]),
+        (["N", "V"], ["N", "N"], [], ["tag accuracy: 50.00 % (1 of 2 labels)"]),
+        (["O", "O"], ["O", "O"], [], ["tag accuracy: 100.00 % (2 of 2 labels)"]),
+        (["B-X", "O"], ["<unk>", "O"], [], ["chunk F1: 0.00 %", "  <unk>: 0.00", "  X: 0.00 %"]),
+        (["B-X", "O"], ["B-X", "O"], ["--scoring", "tag_accuracy"], ["tag accuracy: 100.00 %"]),
+    ],
+)
+def test_the_score_is_that_of_the_kind_of_labels(tmp_path, labels, predictions, flags, said):
+    corpus = "".join(f"w {label}\n\n" for label in labels).encode()
+    lines = scored(tmp_path, corpus, predictions, *flags)[1]
+    assert len(lines) == len(said) and all(map(str.startswith, lines, said))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--scoring chunk_f1 CORPUS GENERATED OUTPUT",
+        "CORPUS --scoring chunk_f1 GENERATED OUTPUT",
+        "--scoring tag_accuracy chunk_f1 CORPUS --scheme iob2 GENERATED OUTPUT",
+        "CORPUS GENERATED --scheme iob2 OUTPUT --scoring chunk_f1",
+    ],
+)
+def test_options_stand_in_any_order(tmp_path, line):
+    scored(tmp_path, b"a B-X\n", ["B-X"])
+    places = {"CORPUS": tmp_path / "corpus", "GENERATED": tmp_path / "generated", "OUTPUT": tmp_path / "again"}
+    done = script("score_tagging.py", *(places.get(part, part) for part in line.split()))
+    assert done.returncode == 0 and "chunk F1: 100.00 %" in done.stdout
+    assert ("tag accuracy" in done.stdout) == ("tag_accuracy" in line)
+
+
+def test_chunk_f1_of_other_labels_is_refused_and_nothing_written(tmp_path):
+    (tmp_path / "corpus").write_text("a NN\n")
+    (tmp_path / "generated").write_text("H-0\t0\tNN\n")
+    files = [tmp_path / "corpus", tmp_path / "generated", tmp_path / "scored"]
+    done = script("score_tagging.py", *files, "--scoring", "chunk_f1")
+    assert done.returncode == 1 and "chunk_f1 needs labels of chunks" in done.stderr and not files[2].exists()
+
+
+def test_a_pipe_and_a_device_will_do(tmp_path):
+    (tmp_path / "generated").write_text("H-0\t0\tNN\n")
+    argv = [
+        sys.executable,
+        commands.ROOT / "scripts" / "score_tagging.py",
+        "/dev/stdin",
+        tmp_path / "generated",
+        "/dev/stdout",
+    ]
+    done = subprocess.run(argv, input=b"a NN\n", capture_output=True, env=commands.ENVIRONMENT, timeout=120)
+    assert done.stdout.startswith(b"a NN NN\n") and b"tag accuracy: 100.00 %" in done.stdout and done.returncode == 0
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path):
+    peaks = []
+    for sentences in (1_000, 20_000):
+        (tmp_path / "corpus").write_text("".join(f"word{i} A\nb B\nc C\nd D\n\n" for i in range(sentences)))
+        lines = (f"S-{i}\tword b c d\nH-{i}\t-0.1\tA B C C\n" for i in reversed(range(sentences)))
+        (tmp_path / "generated").write_text("".join(lines))
+        files = [tmp_path / name for name in ("corpus", "generated", "scored")]
+        process = subprocess.Popen(
+            [sys.executable, commands.ROOT / "scripts" / "score_tagging.py", *files], stdout=subprocess.PIPE
+        )
+        with process.stdout as out:
+            assert out.read().startswith(b"tag accuracy: 75.00 %")
+        _, process.returncode, usage = os.wait4(process.pid, 0)
+        peaks.append(usage.ru_maxrss)
+    assert peaks[1] < peaks[0] + 4_000, f"kilobytes: {peaks}"
 
 
 @pytest.mark.parametrize(

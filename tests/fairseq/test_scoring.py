@@ -1,6 +1,7 @@
 """The scorers tag_accuracy, chunk_f1 and edit_distance."""
 
 import itertools
+import pickle
 import re
 import sys
 from unittest import mock
@@ -12,9 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqsearch_fairseq.__main__ import main
-from seqsearch_fairseq.data.files import FormatError
 from seqsearch_fairseq.errors import UsageError
-from seqsearch_fairseq.scoring.files import in_order, read_hypotheses
 
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
@@ -28,7 +27,10 @@ def scored(name: str, *pairs: tuple[str, str]):
 
 def chunks(labels: list[str]) -> set[tuple[str, int, int]]:
     """(type, first, last) of each chunk, by the rules of conlleval: does one end, and one begin, between two labels?"""
-    split = [("O", "") if label == "O" else (label[0], label[2:]) for label in ["O", *labels, "O"]]
+    letters = {"L": "E", "U": "S"}  # of BILOU
+    split = [
+        ("O", "") if label == "O" else (letters.get(label[0], label[0]), label[2:]) for label in ["O", *labels, "O"]
+    ]
     found, start = set(), None
     for i, ((before, kind_before), (now, kind)) in enumerate(itertools.pairwise(split)):
         changes = now != "O" and kind != kind_before
@@ -65,7 +67,7 @@ def test_chunk_f1_counts_whole_chunks_over_all_sentences():
     ]
 
 
-@pytest.mark.parametrize("prefixes", ["BI", "I", "BIES"])
+@pytest.mark.parametrize("prefixes", ["BI", "I", "BIES", "BILU"])
 @given(data=st.data())
 def test_chunk_f1_is_that_of_the_shared_tasks_and_of_seqeval(prefixes, data):
     labels = st.sampled_from(["O", *(f"{prefix}-{kind}" for prefix in prefixes for kind in ("PER", "LOC"))])
@@ -84,12 +86,31 @@ def test_chunk_f1_is_that_of_the_shared_tasks_and_of_seqeval(prefixes, data):
         if there + found or name == "chunk F1":
             assert f"{name}: {f1:.2f} % (precision {precision:.2f} %, recall {recall:.2f} %" in lines[name]
     rows = [[list(pair[side]) for pair in pairs] for side in (0, 1)]
-    if any(map(bool, gold + predicted)):
+    if any(map(bool, gold + predicted)) and prefixes != "BILU":
         assert scorer.score() == pytest.approx(100 * seqeval.metrics.f1_score(*rows, zero_division=0))
 
 
-def test_a_label_of_another_form_is_a_chunk_that_nothing_matches():
+def test_an_unknown_label_is_a_chunk_that_nothing_matches():
     assert "recall 50.00 %)" in scored("chunk_f1", ("B-PER <<unk>>", "B-PER O")).result_string()
+    assert "note" not in scored("chunk_f1", ("O <<unk>>", "O O")).result_string()
+
+
+def test_chunk_f1_of_labels_that_are_of_no_chunk_is_an_error():
+    message = "chunk_f1 needs labels of chunks: .* got 'NN' in sentence 2; tag_accuracy takes any"
+    with pytest.raises(UsageError, match=message):
+        scored("chunk_f1", ("O", "O"), ("NN VB", "NN VB")).result_string()
+
+
+def test_few_labels_of_no_chunk_are_counted_in_a_note():
+    said = scored("chunk_f1", ("B-PER", "B-PER"), ("PER O", "PER O")).result_string()
+    assert "note: 1 gold labels are of no chunk, the first is 'PER' in sentence 2" in said
+
+
+@pytest.mark.parametrize("name", ["tag_accuracy", "chunk_f1", "edit_distance"])
+def test_scorers_keep_nothing_of_a_sentence(name):
+    """As many bytes after 300 sentences as after 10 (a count may grow by a digit)."""
+    sizes = [len(pickle.dumps(scored(name, *[("B-PER O", "B-PER B-PER")] * size))) for size in (10, 300)]
+    assert sizes[1] <= sizes[0] + 30
 
 
 @pytest.mark.parametrize("name", ["tag_accuracy", "chunk_f1"])
@@ -136,6 +157,7 @@ def test_files_are_scored(capsys, files):
         ("tag_accuracy", "O\nO\n", "O\n", "sys has 1 lines and the other file more"),
         ("chunk_f1", "O\nO O\n", "O\nO\n", "sys, line 2: chunk_f1 needs as many predicted labels as gold ones"),
         ("chunk_f1", "", "", "ref holds no line"),
+        ("chunk_f1", "NN\n", "NN\n", "chunk_f1 needs labels of chunks: .* got 'NN' in sentence 1"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(capsys, files, scoring, reference, system, message):
@@ -146,17 +168,3 @@ def test_files_that_do_not_fit_are_refused(capsys, files, scoring, reference, sy
 def test_a_missing_file_is_named(capsys, tmp_path):
     status, _, err = score(capsys, "--scoring", "chunk_f1", "--ref", tmp_path / "none", "--sys", tmp_path / "none")
     assert status == 1 and str(tmp_path / "none") in err
-
-
-@pytest.mark.parametrize(
-    "text,message",
-    [
-        ("T-0\tO\n", "holds no line H-"),
-        ("H-0\t-0.1\n", "line 1: must be H-NUMBER, score and tokens"),
-        ("H-0\t-0.1\tO\nH-2\t-0.1\tO\n", "sentence 1 is missing, and there are 2"),
-    ],
-)
-def test_what_fairseq_generate_did_not_write_is_refused(tmp_path, text, message):
-    (tmp_path / "out").write_text(text)
-    with pytest.raises(FormatError, match=message):
-        list(in_order(read_hypotheses(tmp_path / "out"), tmp_path / "out"))
