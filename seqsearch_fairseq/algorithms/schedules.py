@@ -30,6 +30,28 @@ def annealed(epoch: int, start: float, growth: float = 1.0, maximum: float = flo
         return maximum
 
 
+def growing_beam(epoch: int, start: int, every: int, maximum: int) -> int:
+    """`min(maximum, start + (epoch - 1) // every)`: a beam that grows by one after each `every` epochs.
+
+    Wiseman & Rush 2016, section 5: the search begins small, because a wide one finds violations everywhere.
+
+    Args:
+        epoch: counted from 1.
+        start: width in the first epoch, at least 1.
+        every: epochs, at least 1.
+        maximum: upper bound, at least `start`.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    for name, value in (("epoch", epoch), ("start", start), ("every", every)):
+        if value < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {value}")
+    if maximum < start:
+        raise ValueError(f"`maximum` must be at least `start` ({start}), got {maximum}")
+    return min(maximum, start + (epoch - 1) // every)
+
+
 def gold_probability(epoch: int, decay: float | str) -> float:
     """The probability of feeding the gold token: inverse-sigmoid decay over epochs (Bengio et al. 2015, section 2.4).
 
