@@ -6,6 +6,7 @@ hook on `decoder.embed_tokens` puts the (soft) input embedding in place of what 
 
 import copy
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from fairseq.models.transformer import TransformerDecoderBase
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
-from seqsearch_fairseq.algorithms.step import State
+from seqsearch_fairseq.algorithms.step import State, Step
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.models.attention_gru import AttentionGRUDecoder
 from seqsearch_fairseq.models.tagger import TaggerDecoder
@@ -89,7 +90,9 @@ class FairseqStep:
         self._rows = encoder_out
         self._faster = None  # what `_faster_step` returns, once it was asked for
         device = self.embedding.device.type
-        self._autocast = {  # as where the step was made: a search turns it off for itself (`whole_precision`)
+        self._autocast: dict[
+            str, Any
+        ] = {  # as where the step was made: a search turns it off for itself (`whole_precision`)
             "device_type": device,
             "dtype": torch.get_autocast_dtype(device),
             "enabled": torch.is_autocast_enabled(device),
@@ -114,7 +117,7 @@ class FairseqStep:
         self._rows = self.model.encoder.reorder_encoder_out(self.encoder_out, order)  # N rows, one a beam
         return State({}, position=0, shared={})
 
-    def narrow(self, sentences: Tensor, shared: dict) -> tuple["FairseqStep", dict]:
+    def narrow(self, sentences: Tensor, shared: dict) -> tuple[Step, dict]:
         """See `Step.narrow`. What belongs to the encoder is held once a sentence, however many rows it has.
 
         Raises:
@@ -133,6 +136,15 @@ class FairseqStep:
         step.encoder_out = step._rows = encoder_out
         step.batch_size = len(sentences)
         return step, {key: t if t is None else t.index_select(0, sentences) for key, t in shared.items()}
+
+    def teacher_forced_features(self, sentences: Tensor, tokens: Tensor) -> Tensor:
+        """See `Step.teacher_forced_features`. The encoder is not run again: its output is repeated."""
+        begin = tokens.new_full((len(tokens), 1), self.bos)
+        inputs = torch.cat([begin, tokens[:, :-1]], dim=1)
+        inputs = inputs.masked_fill(inputs < 0, self.decoder.dictionary.pad())
+        rows = self.model.encoder.reorder_encoder_out(self.encoder_out, sentences)
+        with torch.autocast(**self._autocast):
+            return self.decoder.extract_features(inputs, encoder_out=rows)[0]
 
     @property
     def teacher_forced(self):

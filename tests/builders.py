@@ -32,6 +32,21 @@ class NoiseFreeStep:
         features, state = self.advance(inputs, state)
         return self.scores(features), state
 
+    def teacher_forced_features(self, sentences: Tensor, tokens: Tensor) -> Tensor:
+        """(R, L, D), a step at a time."""
+        step = self.sentences(sentences.tolist())
+        state, inputs, features = step.start(1), step.embedding[step.bos].expand(len(tokens), -1), []
+        for t in range(tokens.size(1)):
+            now, state = step.advance(inputs, state)
+            features.append(now)
+            inputs = step.embedding[tokens[:, t].clamp(min=0)]
+        return torch.stack(features, dim=1)
+
+    def scores_after(self, gold: Tensor) -> Tensor:
+        """(B, T, V) local scores of all tokens after each prefix of `gold` (B, T)."""
+        features = self.teacher_forced_features(torch.arange(len(gold)), gold)
+        return self.scores(features.flatten(0, 1)).view(*gold.shape, -1)
+
 
 class TorchRecurrence(NoiseFreeStep):
     """`oracles.random_recurrence` as a `Step`: B sentences share the weights, and each has its own start state.

@@ -52,6 +52,7 @@ class RelaxedBeam(NamedTuple):
     backpointers: list[list[tuple[int, int]]]  # T lists of K (beam, token), the argmax of each P_j
     states: list[State]  # K lists of arrays, the mixed state after step T
     soft_backpointers: list[np.ndarray]  # T arrays (K, K), row j is b_j
+    token_weights: list[np.ndarray]  # T arrays (K, V), row j is a_j
 
 
 # ---------------------------------------------------------------------------------------------- hard searches
@@ -244,6 +245,7 @@ def relaxed_beam(
     states = [model.start_state] * beam_size
     all_backpointers = []
     all_soft_backpointers = []
+    all_token_weights = []
 
     for t in range(len(token_costs)):
         # Candidates, in the order of their flat index i * V + v.
@@ -267,6 +269,7 @@ def relaxed_beam(
 
         new_scores, new_costs, new_live, new_inputs, new_states, backpointers = [], [], [], [], [], []
         soft_backpointers = np.zeros((beam_size, beam_size))
+        soft_tokens = np.zeros((beam_size, vocabulary_size))
         for j in range(beam_size):
             selection = selections[j] if j < live_count else selections[0]  # (n,)
 
@@ -305,14 +308,15 @@ def relaxed_beam(
             new_states.append(mixed_state)
             backpointers.append(places[int(np.argmax(selection))])  # the first of equal ones
             soft_backpointers[j] = beam_weights
+            soft_tokens[j] = token_weights
 
         scores, costs, live, inputs, states = new_scores, new_costs, new_live, new_inputs, new_states
         all_backpointers.append(backpointers)
         all_soft_backpointers.append(soft_backpointers)
+        all_token_weights.append(soft_tokens)
 
-    return RelaxedBeam(
-        np.array(scores), np.array(costs), np.array(live), all_backpointers, states, all_soft_backpointers
-    )
+    searched = np.array(scores), np.array(costs), np.array(live), all_backpointers, states
+    return RelaxedBeam(*searched, all_soft_backpointers, all_token_weights)
 
 
 def _final_weights(result: RelaxedBeam, alpha: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What one step of scheduled sampling gives: the gold token's cross entropy, and what the decoder feeds itself next.
+"""One step of scheduled sampling: the cross entropy of the gold token, and the next input of the decoder.
 
 Both are functions of the same scores, so one `autograd.Function` makes both and keeps one (N, V) tensor, the
 log-probabilities, which is what cross entropy keeps too. The weights of a soft feedback are made again in the backward
@@ -29,7 +29,7 @@ FEEDBACKS = {
     "sample": Feedback(soft=False, noisy=True),
 }
 FEW = 128  # M: how many tokens a sharp row keeps
-LARGE = 16 * FEW  # a vocabulary of at most so many is always taken whole
+LARGE = 16 * FEW  # a vocabulary of at most this size is always taken whole
 
 
 class Emission(NamedTuple):

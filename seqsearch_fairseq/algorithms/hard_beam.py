@@ -17,6 +17,9 @@ class HardBeam(NamedTuple):
     tokens: Tensor  # (B, K, T) best hypothesis first; -1 after a sentence's end and for dead beams
     scores: Tensor  # (B, K) sum of local scores, -inf for dead beams
     live: Tensor  # (B, K) bool: False where the space holds fewer than K hypotheses
+    beams: Tensor  # (B, T, K) backpointers
+    appended: Tensor  # (B, T, K) the tokens that they append
+    totals: Tensor  # (B, T, K) scores after each step, -inf for beams that were dead
 
 
 @torch.no_grad()
@@ -51,12 +54,13 @@ def hard_beam(step: Step, lengths: Tensor, beam_size: int, candidates: Tensor) -
         live = torch.where(going, top.live, live)
         state = state.reorder((beams + width * torch.arange(batch, device=beams.device).unsqueeze(1)).flatten())
         inputs = step.embedding[tokens.flatten()]
-        history.append((torch.where(going, beams, torch.arange(width, device=beams.device)), tokens))
-    sequences = follow_backpointers(torch.stack([b for b, _ in history], 1), torch.stack([v for _, v in history], 1))
+        unmoved = torch.arange(width, device=beams.device)
+        history.append((torch.where(going, beams, unmoved), tokens, scores.masked_fill(~live, -torch.inf)))
+    beams, tokens, totals = (torch.stack(column, dim=1) for column in zip(*history, strict=True))
+    sequences = follow_backpointers(beams, tokens)
     ended = torch.arange(sequences.size(2), device=lengths.device) >= lengths.view(-1, 1, 1)
     sequences = sequences.masked_fill(ended | ~live.unsqueeze(2), -1)
-    assert scores is not None
-    return HardBeam(sequences, scores.masked_fill(~live, -torch.inf), live)
+    return HardBeam(sequences, totals[:, -1], live, beams, tokens, totals)
 
 
 def follow_backpointers(beams: Tensor, tokens: Tensor) -> Tensor:

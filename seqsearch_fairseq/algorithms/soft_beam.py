@@ -11,6 +11,7 @@ The direct objective is the cost of the (softly) best final beam. The hinge obje
 the candidates' scores and asks the gold sequence to score above what it finds.
 """
 
+from collections.abc import Callable
 from itertools import combinations
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from seqsearch_fairseq.algorithms.hard_beam import (
     follow_backpointers,
 )
 from seqsearch_fairseq.algorithms.relaxations import check_relaxation, peaked_softmax
-from seqsearch_fairseq.algorithms.selection import only_candidate, select
+from seqsearch_fairseq.algorithms.selection import Selection, only_candidate, select
 from seqsearch_fairseq.algorithms.step import State, Step, first_inputs
 
 SAME_STATE = 1e-3  # two states that differ by less than this everywhere have collapsed into one
@@ -51,6 +52,7 @@ def soft_beam(
     candidates: Tensor,
     top_k: str = "squared-distance",
     cost_augmented: bool = False,
+    observe: Callable[[Selection], None] | None = None,
 ) -> SoftBeam:
     """Run the relaxed beam for exactly `lengths[b]` steps in sentence b.
 
@@ -63,6 +65,7 @@ def soft_beam(
         candidates: (V,) bool, the tokens that may be output.
         top_k: which relaxed top-k, a name of `relaxations.TOP_K`.
         cost_augmented: add d_t(v) to the candidates' scores (for the hinge objective).
+        observe: called with what each step chose; `trace.py` collects it.
 
     Raises:
         ValueError: `lengths`, `alpha`, `beam_size`, `candidates` or `top_k` breaks its rule.
@@ -77,7 +80,7 @@ def soft_beam(
     collapsed = torch.zeros(batch, dtype=torch.bool, device=lengths.device)
     state, inputs = step.start(width), first_inputs(step, width)
     scores = costs = inputs.new_zeros(batch, width, dtype=torch.promote_types(inputs.dtype, torch.float32))
-    one_candidate = only_candidate(live[:1], candidates)  # for ended sentences: nobody reads what they choose
+    one_candidate = only_candidate(live[:1], candidates)  # for ended sentences, whose choice is not read
     history = []
     for t in range(max(last_steps)):
         local, state = step(inputs, state)
@@ -87,6 +90,8 @@ def soft_beam(
         going = (t < lengths).unsqueeze(1)  # a sentence that has ended keeps what it had
         allowed = torch.where(going.unsqueeze(2), live.unsqueeze(2) & candidates, one_candidate)
         chosen = select(total, allowed, alpha, top_k)
+        if observe is not None:
+            observe(chosen)
         paid = torch.bmm(chosen.soft_beams, costs.unsqueeze(2)).squeeze(2) + chosen.mean_of_tokens(wrong)
         state = state.mix(chosen.soft_beams)
         inputs = chosen.mean_embedding(step.embedding).flatten(0, 1)  # (N, E)

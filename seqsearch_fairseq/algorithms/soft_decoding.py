@@ -34,7 +34,7 @@ class DecodeOptions(NamedTuple):
     length_penalty: float = 1.0
     normalise: bool = True  # divide the score by (tokens, end of sentence included) ** length_penalty
     top_k: str = "squared-distance"
-    lengths: Tensor | None = None  # (B,): exactly so many tokens, then the end of sentence at no cost
+    lengths: Tensor | None = None  # (B,): the exact number of tokens, before an end of sentence that costs nothing
 
 
 @torch.no_grad()
@@ -57,7 +57,7 @@ def soft_decode(step: Step, options: DecodeOptions, prefix: Tensor | None = None
     scores = inputs.new_zeros(batch, width, dtype=torch.promote_types(inputs.dtype, torch.float32))
     tokens = torch.zeros(batch, width, 0, dtype=torch.long, device=inputs.device)
     running = torch.zeros(batch, width, 0, dtype=scores.dtype, device=inputs.device)  # cumulated scores so far
-    one_candidate = only_candidate(live[:1], options.candidates)  # for ended sentences: nobody reads what they choose
+    one_candidate = only_candidate(live[:1], options.candidates)  # for ended sentences, whose choice is not read
     for t in range(options.max_length + 1):
         local, state = step(inputs, state)
         local = local.view(batch, width, -1)

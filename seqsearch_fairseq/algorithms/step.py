@@ -63,11 +63,26 @@ class Step(Protocol):
         A state of it may have any number of rows for a sentence, the same for each, as `State` lays them out.
         """
 
-    # From input tokens (B, L) to the features (B, L, D) and the L states that gave them, in one pass; None where the
-    # decoder cannot do that, or would draw other noise than step by step.
-    teacher_forced: Callable[[Tensor], tuple[Tensor, list[State]]] | None
+    def teacher_forced_features(self, sentences: Tensor, tokens: Tensor) -> Tensor:
+        """What `scores` reads at each position of given outputs, in one pass, with whatever noise is on: (R, L, D).
+
+        Args:
+            sentences: (R,) integer, the sentence of each output, in any order and number.
+            tokens: (R, L) the outputs, negative after their end. Features at position t have read the t tokens before.
+        """
+
+    @property
+    def teacher_forced(self) -> Callable[[Tensor], tuple[Tensor, list[State]]] | None:
+        """From input tokens (B, L) to the features (B, L, D) and the L states that gave them, in one pass.
+
+        None where the decoder cannot do that, or would draw other noise than step by step.
+        """
+
     one_state_a_sentence: bool  # whether `advance` also takes a state with one row a sentence, for all its inputs
-    has_noise: bool  # whether a step draws anything: dropout
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether a step draws anything: dropout."""
 
     def noise_free(self) -> AbstractContextManager:
         """A context in which a step draws nothing."""

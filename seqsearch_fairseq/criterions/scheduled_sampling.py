@@ -9,14 +9,18 @@ from torch import Tensor
 
 from seqsearch_fairseq.algorithms.feedback import FEEDBACKS, smoothed_cross_entropy
 from seqsearch_fairseq.algorithms.scheduled_sampling import scheduled_sampling
-from seqsearch_fairseq.algorithms.schedules import ALWAYS, NONE, annealed, gold_probability
+from seqsearch_fairseq.algorithms.schedules import ALWAYS, NONE, gold_probability
+from seqsearch_fairseq.criterions.annealed_criterion import (
+    AnnealedCriterion,
+    alpha_field,
+    growth_field,
+    maximum_field,
+)
 from seqsearch_fairseq.criterions.search_criterion import (
     PER_TOKEN,
     Objective,
     SearchBatch,
-    SearchCriterion,
     SearchCriterionConfig,
-    check_alpha_flags,
 )
 from seqsearch_fairseq.errors import UsageError
 
@@ -26,23 +30,22 @@ class ScheduledSamplingConfig(SearchCriterionConfig):
     dss_feedback: ChoiceEnum(list(FEEDBACKS)) = field(
         default="soft-argmax",
         metadata={
-            "help": "what a step reads where it does not read the gold token: a mean of embeddings (soft-argmax; with "
-            "Gumbel noise soft-sample), or the embedding of the best or of a sampled token"
+            "help": "what a step reads where it does not read the gold token: the mean embedding under the "
+            "model's softmax (soft-argmax; soft-sample adds Gumbel noise), or the embedding of the best "
+            "token (argmax) or of a sampled one (sample), which pass no gradient through the choice"
         },
     )
-    dss_alpha: float = field(
-        default=1.0,
-        metadata={"help": "how peaked the soft feedbacks are in the first epoch; they become hard as it grows"},
+    dss_alpha: float = alpha_field(
+        "how peaked the soft feedbacks are in the first epoch; as alpha grows they become argmax and sample"
     )
-    dss_alpha_growth: float = field(
-        default=1.0, metadata={"help": "alpha is multiplied by this after each epoch; 1 keeps it constant"}
-    )
-    dss_alpha_max: float = field(default=1e4, metadata={"help": "alpha does not grow beyond this"})
+    dss_alpha_growth: float = growth_field()
+    dss_alpha_max: float = maximum_field()
     dss_decay: str = field(
         default="10",
         metadata={
-            "help": "how the probability of the gold token falls: a number k, for 1 in the first epoch and then "
-            "k / (k + exp(epoch / k)); 'always' feeds the model's own output throughout, 'none' the gold"
+            "help": "how the probability of the gold token falls: a number k for 1 in the first epoch and then k "
+            "/ (k + exp(epoch / k)); 'always' for 0, the model's own output throughout; 'none' for 1, "
+            "which is cross entropy"
         },
     )
     label_smoothing: float = field(
@@ -51,27 +54,22 @@ class ScheduledSamplingConfig(SearchCriterionConfig):
 
 
 @register_criterion("differentiable_scheduled_sampling", dataclass=ScheduledSamplingConfig)
-class ScheduledSamplingCriterion(SearchCriterion):
+class ScheduledSamplingCriterion(AnnealedCriterion):
     """Cross entropy on inputs that are partly the model's own.
 
     In validation the loss is that of teacher forcing, so that epochs compare; `free_running_nll_loss` is what the gold
     costs when every input is the model's own greedy choice, and `exposure_bias` the difference, in bits per token.
     """
 
+    prefix = "dss"
     local_scores = "logits"  # the algorithm normalises them itself
     in_bits = True
 
     def __init__(self, cfg: ScheduledSamplingConfig, task):
         super().__init__(cfg, task)
-        check_alpha_flags("dss", cfg.dss_alpha, cfg.dss_alpha_growth, cfg.dss_alpha_max)
         if not 0 <= cfg.label_smoothing < 1:
             raise UsageError(f"--label-smoothing must be in [0, 1), got {cfg.label_smoothing}")
         self.decay = parse_decay(cfg.dss_decay)
-
-    @property
-    def alpha(self) -> float:
-        """This epoch's alpha; the epoch is the one that fairseq counts and restores."""
-        return annealed(self.task.epoch, self.cfg.dss_alpha, self.cfg.dss_alpha_growth, self.cfg.dss_alpha_max)
 
     @property
     def gold_probability(self) -> float:
@@ -89,6 +87,7 @@ class ScheduledSamplingCriterion(SearchCriterion):
         settings = {"alpha": self.alpha, "gold_probability": self.gold_probability}
         logs = {}
         if not self.training:
+            assert batch.gold_nll is not None  # as `needs_teacher_forcing` asks
             greedy = scheduled_sampling(batch.step, batch.gold, batch.lengths, "argmax", 1.0, 0.0, batch.candidates)
             logs["free_running_nll_loss"] = greedy.nll.sum() / math.log(2), PER_TOKEN
             logs["exposure_bias"] = (greedy.nll - batch.gold_nll).sum() / math.log(2), PER_TOKEN
@@ -107,6 +106,7 @@ class ScheduledSamplingCriterion(SearchCriterion):
         return Objective(paid.losses, paid.nll, logs, settings)
 
     def _teacher_forced_losses(self, batch: SearchBatch) -> Tensor:
+        assert batch.gold_nll is not None and batch.gold_logits is not None  # as `needs_teacher_forcing` asks
         if self.cfg.label_smoothing == 0:
             return batch.gold_nll
         losses = smoothed_cross_entropy(batch.gold_logits, batch.gold, self.cfg.label_smoothing)

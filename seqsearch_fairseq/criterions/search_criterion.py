@@ -14,7 +14,9 @@ from fairseq.logging import metrics
 from omegaconf import II
 from torch import Tensor
 
-from seqsearch_fairseq.adapters import FairseqStep, check_decoder, encode, whole_precision
+from seqsearch_fairseq.adapters import LOCAL_SCORES, FairseqStep, check_decoder, encode, whole_precision
+from seqsearch_fairseq.algorithms.costs import TokenCosts
+from seqsearch_fairseq.algorithms.hard_beam import hard_beam
 from seqsearch_fairseq.errors import UsageError
 
 PER_TOKEN = "token"  # a logged sum that is divided by the number of target tokens
@@ -25,7 +27,10 @@ PER_BATCH = "batch"  # ... by the number of batches
 @dataclass
 class SearchCriterionConfig(FairseqDataclass):
     search_nll_weight: float = field(
-        default=0.0, metadata={"help": "adds this share of the gold sequence's cross entropy to the search objective"}
+        default=0.0,
+        metadata={
+            "help": "adds this share of the gold sequence's teacher-forced cross entropy to the search objective"
+        },
     )
     sentence_avg: bool = II("optimization.sentence_avg")
     ddp_backend: str = II("distributed_training.ddp_backend")
@@ -101,7 +106,7 @@ class SearchCriterion(FairseqCriterion):
         with whole_precision(gold.device):
             found = self.objective(batch)
         losses = found.losses
-        if self.cfg.search_nll_weight > 0 and (self.training or losses is not gold_nll):
+        if gold_nll is not None and self.cfg.search_nll_weight > 0 and (self.training or losses is not gold_nll):
             losses = losses + self.cfg.search_nll_weight * gold_nll  # a validation loss may be cross entropy already
         check_finite(losses, sample["id"])
 
@@ -187,17 +192,15 @@ def check_distributed(model) -> None:
     )
 
 
-def check_alpha_flags(prefix: str, alpha: float, growth: float, maximum: float) -> None:
-    """Refuse values of `--PREFIX-alpha`, `--PREFIX-alpha-growth` and `--PREFIX-alpha-max` that make no schedule.
+def gold_token_scores(batch: SearchBatch, scores: str) -> Tensor:
+    """(B, T, V) local scores under teacher forcing, with the gradient of `gold_logits`; see `adapters.LOCAL_SCORES`."""
+    return LOCAL_SCORES[scores](batch.gold_logits)
 
-    Raises:
-        UsageError: one is not positive and finite, or the maximum is below the start.
-    """
-    for name, value in (("alpha", alpha), ("alpha-growth", growth)):
-        if not 0 < value < math.inf:
-            raise UsageError(f"--{prefix}-{name} must be a positive number, got {value}")
-    if not maximum >= alpha:
-        raise UsageError(f"--{prefix}-alpha-max must be at least --{prefix}-alpha ({alpha}), got {maximum}")
+
+def hard_beam_cost(batch: SearchBatch, scores: str, beam_size: int, costs: TokenCosts) -> tuple[Tensor, str]:
+    """What plain beam search pays, to log: the token costs of its best hypothesis, and their unit."""
+    found = hard_beam(batch.step.scored_by(scores), batch.lengths, beam_size, batch.candidates).tokens[:, :1]
+    return (costs.of(found.clamp(min=0)) * found.ge(0)).sum(), PER_TOKEN
 
 
 def check_finite(losses: Tensor, ids: Tensor) -> None:

@@ -14,7 +14,8 @@ from seqsearch_fairseq.algorithms.searnn.losses import FULL_SOFTMAX, LOSSES
 from seqsearch_fairseq.algorithms.searnn.policies import best_suffix_policy, copy_policy, max_f1_policy
 from seqsearch_fairseq.algorithms.searnn.rollouts import Space, greedy_tokens
 from seqsearch_fairseq.algorithms.searnn.subsampling import SAMPLERS
-from seqsearch_fairseq.algorithms.sequence_costs import COSTS_OF_MATCHES, FILL, SEQUENCE_COSTS, ChunkLabels
+from seqsearch_fairseq.algorithms.sequence_costs import COSTS_OF_MATCHES, FILL, SEQUENCE_COSTS
+from seqsearch_fairseq.criterions.cost_flags import CHUNK_F1, COST_NAMES, chunk_labels
 from seqsearch_fairseq.criterions.search_criterion import (
     PER_BATCH,
     PER_SENTENCE,
@@ -25,7 +26,7 @@ from seqsearch_fairseq.criterions.search_criterion import (
 )
 from seqsearch_fairseq.errors import UsageError
 
-ALL, CHUNK_F1 = "all", "chunk-f1"
+ALL = "all"
 COPY, BEST_SUFFIX, BEST_BY_BLEU_1, MAX_F1 = "copy", "best-suffix", "best-suffix-bleu-1", "max-f1"
 PER_CELL = "cell"
 
@@ -35,80 +36,102 @@ class SearnnConfig(SearchCriterionConfig):
     searnn_roll_in: ChoiceEnum(list(ROLL_INS)) = field(
         default="learned",
         metadata={
-            "help": "what the sequence holds whose positions are the cells: the gold (reference), the model's greedy "
-            "output (learned), either one drawn for each sentence (mixed) or for each cell (mixed-cells)"
+            "help": "the sequence whose positions are the cells: the gold (reference), the model's greedy output "
+            "(learned), or either one, drawn for each sentence (mixed) or each cell (mixed-cells)"
         },
     )
     searnn_roll_out: ChoiceEnum(list(ROLL_OUTS)) = field(
         default="mixed",
         metadata={
-            "help": "who finishes a sequence after the tried token: the reference policy, the model, either one drawn "
-            "for each sentence and update (mixed), or the model for some steps and then the reference (focused)"
+            "help": "which policy finishes a sequence after the tried token: the reference, the model's greedy "
+            "search (learned), either one, drawn for each sentence and update (mixed), or the model for "
+            "--searnn-focus steps and then the reference (focused)"
         },
     )
     searnn_reference_prob: float = field(
         default=0.5, metadata={"help": "probability of the reference in a mixed roll-in or roll-out"}
     )
     searnn_focus: int = field(
-        default=1, metadata={"help": "with focused roll-outs: steps that are the model's, in the first epoch"}
+        default=1, metadata={"help": "with focused roll-outs: number of steps that the model takes, in the first epoch"}
     )
     searnn_focus_growth: int = field(
-        default=1, metadata={"help": "with focused roll-outs: by how much these steps grow after each epoch"}
+        default=1, metadata={"help": "with focused roll-outs: how many steps are added after each epoch"}
     )
     searnn_reference_policy: ChoiceEnum([COPY, BEST_SUFFIX, BEST_BY_BLEU_1, MAX_F1]) = field(
         default=COPY,
         metadata={
-            "help": "how the reference finishes a sequence: with the gold from that position on, with the suffix of "
-            "the gold that costs least or has the best BLEU-1, or with the labels of largest chunk F1"
+            "help": "how the reference finishes a sequence: with the gold from that position on (copy), with the "
+            "suffix of the gold that costs least (best-suffix) or has the best BLEU-1 "
+            "(best-suffix-bleu-1, as the authors do for translation), or by finishing right chunks and "
+            "ending wrong ones (max-f1; tagging with cost chunk-f1)"
         },
     )
-    searnn_cost: ChoiceEnum([*SEQUENCE_COSTS, CHUNK_F1]) = field(
-        default="hamming", metadata={"help": "what a finished sequence costs against the gold one"}
+    searnn_cost: ChoiceEnum(COST_NAMES) = field(
+        default="hamming",
+        metadata={
+            "help": "cost of a finished sequence against the gold one: positions that differ (hamming; "
+            "normalised-hamming divides by the gold length), Levenshtein distance by gold length (edit), "
+            "1 - smoothed sentence BLEU (bleu; bleu-1 of unigrams), 1 - GLEU (gleu), or 1 - F1 of BIO "
+            "labels (chunk-f1)"
+        },
     )
     searnn_cost_scale: float = field(
         default=1.0,
         metadata={
-            "help": "what costs are multiplied by in every loss but ll; where they are at most 1 (bleu) kl needs "
-            "far more than 1, its target is nearly uniform otherwise"
+            "help": "factor of the costs in every loss but ll. The target of kl is softmax(-scale * cost): with "
+            "costs of at most 1 and scale 1 it is nearly uniform. An edit or a wrong label should weigh "
+            "about 10; for BLEU the authors take 200"
         },
     )
     searnn_loss: ChoiceEnum(list(LOSSES)) = field(
-        default="ll", metadata={"help": "how a cell's scores and costs become its loss"}
+        default="ll",
+        metadata={
+            "help": "function of a cell's scores and costs; ties between tokens of least cost are broken at "
+            "random in ll, llcas and shl"
+        },
     )
     searnn_sampled_softmax: bool = field(
         default=False,
         metadata={
-            "help": "where only some tokens are tried: normalise the scores over these (sLL, sLLCAS, sKL); shl and l2 "
-            "do not normalise"
+            "help": "where only some tokens are tried: normalise the scores over these (sLL, sLLCAS, sKL). "
+            "Otherwise ll and kl normalise over the whole vocabulary, and llcas and inverse-kl are "
+            "refused; shl and l2 do not normalise"
         },
     )
     searnn_sampling: str = field(
         default=ALL,
         metadata={
-            "help": f"which tokens are tried: {ALL}, a sampler ({', '.join(SAMPLERS)}), or several with a count each, "
-            "as in 'top-k=15,policy=5'; the gold token always is, and the end of sentence in translation"
+            "help": f"which tokens are tried: {ALL}, one sampler ({', '.join(SAMPLERS)}), or several with a count "
+            "each, as in 'top-k=15,policy=5'; the gold token is always tried, and in translation the end "
+            "of sentence"
         },
     )
     searnn_tokens: int = field(
-        default=5, metadata={"help": "with --searnn-sampling: how many tokens a sampler without a count chooses"}
+        default=5, metadata={"help": "with --searnn-sampling: number of tokens that a sampler without a count chooses"}
     )
     searnn_neighbors: int = field(
-        default=0, metadata={"help": "so many gold tokens of the positions around the cell are tried too"}
+        default=0, metadata={"help": "number of gold tokens of the positions around the cell that are tried too"}
     )
     searnn_cells: int = field(
         default=0,
-        metadata={"help": "so many cells of a sentence, drawn at random (in translation, and the last two); 0 is all"},
+        metadata={
+            "help": "number of cells of a sentence, drawn at random; in translation the last two are added. 0 is all"
+        },
     )
     searnn_sum_cells: bool = field(
         default=False,
-        metadata={"help": "add up the cells' losses; otherwise it is their mean times the length of the gold sequence"},
+        metadata={
+            "help": "add up the cells' losses. Otherwise a sentence's loss is their mean times the gold length, "
+            "which is as large as cross entropy"
+        },
     )
     searnn_extra_length: int = field(
         default=2,
-        metadata={"help": "in translation, a roll-in or roll-out is cut at so many tokens more than the gold has"},
+        metadata={"help": "in translation: how many tokens a roll-in or roll-out may have beyond the gold's length"},
     )
     searnn_roll_out_batch: int = field(
-        default=8192, metadata={"help": "roll-outs that the decoder runs at once; fewer need less memory"}
+        default=8192,
+        metadata={"help": "number of roll-outs that the decoder runs at once; lower it if memory runs out"},
     )
 
 
@@ -129,13 +152,13 @@ class SearnnCriterion(SearchCriterion):
         self.register_buffer("tried", task.occurring_candidates(), persistent=False)
         _check_flags(cfg, self.mixture, self.open_ended, int(self.tried.sum()))
         self.eos = task.target_dictionary.eos() if self.open_ended else None
-        self.cost, self.reference = _cost_and_reference(cfg, task, self.candidates)
+        self.cost, self.reference = _cost_and_reference(cfg, task)
         counts = torch.tensor(task.target_dictionary.count)  # integers, which --fp16 leaves alone
         self.register_buffer("frequencies", counts, persistent=False)
         self._last_update: tuple[float, float] | None = None  # when it began, and its seconds in roll-outs
 
     @property
-    def needs_teacher_forcing(self) -> bool:
+    def needs_teacher_forcing(self) -> bool:  # type: ignore[override]  # other criterions always need it or never do
         return not self.training
 
     @property
@@ -145,7 +168,7 @@ class SearnnCriterion(SearchCriterion):
 
     def objective(self, batch: SearchBatch) -> Objective:
         gold = batch.gold.masked_fill(batch.gold.eq(self.padding_idx), FILL)
-        if self.open_ended:
+        if self.eos is not None:
             gold = gold.masked_fill(gold.eq(self.eos), FILL)
         limits = batch.lengths
         if self.open_ended:
@@ -155,6 +178,7 @@ class SearnnCriterion(SearchCriterion):
         if self.training:
             return self._train(batch, gold, space)
         self._last_update = None
+        assert batch.gold_nll is not None  # as `needs_teacher_forcing` asks
         return Objective(batch.gold_nll, batch.gold_nll, {"greedy_cost": self._greedy_cost(batch, gold, space)}, {})
 
     def _train(self, batch: SearchBatch, gold: Tensor, space: Space) -> Objective:
@@ -264,13 +288,11 @@ def _check_flags(cfg: SearnnConfig, mixture: dict[str, int], open_ended: bool, c
         raise UsageError(
             f"--searnn-reference-policy {policy} goes with --searnn-cost {', '.join(COSTS_OF_MATCHES)}, got {cost}"
         )
-    if cost == CHUNK_F1 and open_ended:
-        raise UsageError("--searnn-cost chunk-f1 is for search_tagging: chunks need one label a word")
     if policy == MAX_F1 and cost != CHUNK_F1:
         raise UsageError(f"--searnn-reference-policy max-f1 goes with --searnn-cost chunk-f1, got {cost}")
 
 
-def _cost_and_reference(cfg: SearnnConfig, task, candidates: Tensor):
+def _cost_and_reference(cfg: SearnnConfig, task):
     name, policy = str(cfg.searnn_cost), str(cfg.searnn_reference_policy)
     if name != CHUNK_F1:
         cost = SEQUENCE_COSTS[name]
@@ -280,9 +302,5 @@ def _cost_and_reference(cfg: SearnnConfig, task, candidates: Tensor):
             BEST_BY_BLEU_1: lambda: best_suffix_policy(name, "bleu-1"),
         }
         return cost, policies[policy]()
-    symbols = task.target_dictionary.symbols
-    try:
-        labels = ChunkLabels([symbol if keep else None for symbol, keep in zip(symbols, candidates, strict=True)])
-    except ValueError as error:
-        raise UsageError(f"--searnn-cost chunk-f1: {error}") from error
+    labels = chunk_labels("--searnn-cost", task)
     return labels.one_minus_f1, (max_f1_policy(labels) if policy == MAX_F1 else copy_policy(labels.one_minus_f1))

@@ -8,18 +8,21 @@ from fairseq.dataclass import ChoiceEnum
 
 from seqsearch_fairseq.adapters import LOCAL_SCORES
 from seqsearch_fairseq.algorithms.costs import weighted_hamming
-from seqsearch_fairseq.algorithms.hard_beam import hard_beam
 from seqsearch_fairseq.algorithms.relaxations import TOP_K
-from seqsearch_fairseq.algorithms.schedules import annealed
 from seqsearch_fairseq.algorithms.soft_beam import beam_distance, direct_objective, hinge_objective, soft_beam
+from seqsearch_fairseq.criterions.annealed_criterion import (
+    AnnealedCriterion,
+    alpha_field,
+    growth_field,
+    maximum_field,
+)
 from seqsearch_fairseq.criterions.search_criterion import (
     PER_SENTENCE,
-    PER_TOKEN,
     Objective,
     SearchBatch,
-    SearchCriterion,
     SearchCriterionConfig,
-    check_alpha_flags,
+    gold_token_scores,
+    hard_beam_cost,
 )
 from seqsearch_fairseq.errors import UsageError
 
@@ -27,43 +30,50 @@ from seqsearch_fairseq.errors import UsageError
 @dataclass
 class SoftBeamConfig(SearchCriterionConfig):
     soft_beam_size: int = field(default=3, metadata={"help": "K, the width of the relaxed beam"})
-    soft_beam_alpha: float = field(
-        default=1.0,
-        metadata={"help": "how peaked the relaxation is in the first epoch; it becomes hard as alpha grows"},
+    soft_beam_alpha: float = alpha_field(
+        "how peaked the relaxation is in the first epoch; as alpha grows it becomes plain beam search"
     )
-    soft_beam_alpha_growth: float = field(
-        default=1.0, metadata={"help": "alpha is multiplied by this after each epoch; 1 keeps it constant"}
-    )
-    soft_beam_alpha_max: float = field(default=1e4, metadata={"help": "alpha does not grow beyond this"})
+    soft_beam_alpha_growth: float = growth_field()
+    soft_beam_alpha_max: float = maximum_field()
     soft_beam_scores: ChoiceEnum(list(LOCAL_SCORES)) = field(
-        default="log-probs", metadata={"help": "what a hypothesis adds up for each token"}
+        default="log-probs",
+        metadata={
+            "help": "what a hypothesis adds up for each token: log-probs, as fairseq-generate does by default, or "
+            "logits; decoding with --decode-scores auto adds up the same"
+        },
     )
     soft_beam_label_cost: str = field(
         default="",
-        metadata={"help": "cost of predicting a label wrongly where it is not 1, e.g. 'O=2' or 'O=2,B-PER=0.5'"},
+        metadata={
+            "help": "cost of predicting a label wrongly where it is not 1: 'O=2' as the paper has it for NER, or "
+            "several, 'O=2,B-PER=0.5'"
+        },
     )
     soft_beam_top_k: ChoiceEnum(list(TOP_K)) = field(
         default="squared-distance",
-        metadata={"help": "the relaxed top-k: the paper's, or one that removes what was already taken"},
+        metadata={
+            "help": "the relaxed top-k: squared-distance is the paper's; successive removes what was already "
+            "taken, so that beams stay apart at low alpha"
+        },
     )
 
 
-class SoftBeamCriterion(SearchCriterion):
+class SoftBeamCriterion(AnnealedCriterion):
     """What the direct and the hinge criterion share. Costs are Hamming costs, weighted by --soft-beam-label-cost."""
 
+    prefix = "soft_beam"
     cost_augmented = False
 
     def __init__(self, cfg: SoftBeamConfig, task):
         super().__init__(cfg, task)
-        _check_flags(cfg, int(self.candidates.sum()))
+        candidates = int(self.candidates.sum())
+        if not 1 <= cfg.soft_beam_size <= candidates:
+            raise UsageError(
+                f"--soft-beam-size must be in [1, {candidates}], the number of candidate tokens, "
+                f"got {cfg.soft_beam_size}"
+            )
         self.local_scores = self.trained_scores = str(cfg.soft_beam_scores)
         self.wrong = parse_label_cost(cfg.soft_beam_label_cost, task.target_dictionary)  # no buffer: stays float32
-
-    @property
-    def alpha(self) -> float:
-        """This epoch's alpha; the epoch is the one that fairseq counts and restores."""
-        cfg = self.cfg
-        return annealed(self.task.epoch, cfg.soft_beam_alpha, cfg.soft_beam_alpha_growth, cfg.soft_beam_alpha_max)
 
     def objective(self, batch: SearchBatch) -> Objective:
         cfg, alpha = self.cfg, self.alpha
@@ -83,10 +93,7 @@ class SoftBeamCriterion(SearchCriterion):
             logs["beam_distance"] = beam_distance(result, batch.lengths).sum(), PER_SENTENCE
             logs["beam_collapsed"] = result.collapsed.float().sum(), PER_SENTENCE
         if not self.training:  # the relaxation's gap: what the objective stands for, and what plain beam search pays
-            step = batch.step.scored_by(self.task.decode_scores)
-            found = hard_beam(step, batch.lengths, cfg.soft_beam_size, batch.candidates).tokens[:, :1]
-            paid = costs.of(found.clamp(min=0)) * found.ge(0)
-            logs["hard_beam_cost"] = paid.sum(), PER_TOKEN
+            logs["hard_beam_cost"] = hard_beam_cost(batch, self.task.decode_scores, cfg.soft_beam_size, costs)
         return Objective(self._losses(result, alpha, batch), batch.gold_nll, logs, {"alpha": alpha})
 
     def _losses(self, result, alpha, batch):
@@ -114,8 +121,9 @@ class SoftBeamHingeCriterion(SoftBeamCriterion):
     def _gold_scores(self, batch: SearchBatch) -> torch.Tensor:
         """(B,) sum of the gold's local scores, teacher-forced."""
         if self.local_scores == "log-probs":
+            assert batch.gold_nll is not None  # as `needs_teacher_forcing` asks
             return -batch.gold_nll
-        scores = LOCAL_SCORES[self.local_scores](batch.gold_logits).gather(2, batch.gold.unsqueeze(2)).squeeze(2)
+        scores = gold_token_scores(batch, self.local_scores).gather(2, batch.gold.unsqueeze(2)).squeeze(2)
         return (scores * batch.gold.ne(self.padding_idx)).sum(dim=1)
 
 
@@ -141,11 +149,3 @@ def parse_label_cost(text: str, dictionary) -> torch.Tensor:
             raise UsageError(f"--soft-beam-label-cost: the cost of {label!r} must be a number >= 0, got {value!r}")
         wrong[index] = cost
     return wrong
-
-
-def _check_flags(cfg: SoftBeamConfig, candidates: int) -> None:
-    if not 1 <= cfg.soft_beam_size <= candidates:
-        raise UsageError(
-            f"--soft-beam-size must be in [1, {candidates}], the number of candidate tokens, got {cfg.soft_beam_size}"
-        )
-    check_alpha_flags("soft-beam", cfg.soft_beam_alpha, cfg.soft_beam_alpha_growth, cfg.soft_beam_alpha_max)

@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 import torch
 from fairseq import utils
 from fairseq.dataclass import FairseqDataclass
-from fairseq.models import (
-    FairseqEncoder,
-    FairseqEncoderDecoderModel,
-    FairseqIncrementalDecoder,
-    register_model,
-    register_model_architecture,
-)
+from fairseq.models import FairseqEncoderDecoderModel, register_model, register_model_architecture
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
 from seqsearch_fairseq.models.gru_step import Attention, Gates, GRUStep
-from seqsearch_fairseq.models.tagger import MAX_POSITIONS, embedding_table, named_sizes
+from seqsearch_fairseq.models.recurrent import (
+    RecurrentDecoder,
+    RecurrentEncoder,
+    embedding_table,
+    named_sizes,
+    recurrent,
+)
 
-SPREAD = 1.0  # of the embeddings: from small ones the attention takes thousands of updates to find what to look at
+SPREAD = 1.0  # of the embeddings: with small ones the attention needs thousands of updates to align
 
 
 @dataclass
@@ -37,7 +37,7 @@ class AttentionGRUConfig(FairseqDataclass):
     dropout: float = field(default=0.1, metadata={"help": "dropout on embeddings and on the outputs of both networks"})
 
 
-class AttentionGRUEncoder(FairseqEncoder):
+class AttentionGRUEncoder(RecurrentEncoder):
     """Embeddings, a bidirectional GRU, and what the decoder needs of its outputs (C = decoder_hidden_size):
 
     `keys` and `values` (B, S, C), `padding` (B, S) bool, `state` (B, C) that the decoder begins with.
@@ -48,13 +48,13 @@ class AttentionGRUEncoder(FairseqEncoder):
         self.padding_idx = dictionary.pad()
         self.embed_tokens = embedding_table(len(dictionary), cfg.encoder_embed_dim, self.padding_idx, SPREAD)
         self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
-        self.rnn = nn.GRU(
+        self.rnn = recurrent(
+            "gru",
             cfg.encoder_embed_dim,
             cfg.encoder_hidden_size,
             cfg.encoder_layers,
+            cfg.dropout,
             bidirectional=True,
-            batch_first=True,
-            dropout=cfg.dropout if cfg.encoder_layers > 1 else 0.0,
         )
         width = 2 * cfg.encoder_hidden_size
         self.keys = nn.Linear(width, cfg.decoder_hidden_size, bias=False)
@@ -65,9 +65,7 @@ class AttentionGRUEncoder(FairseqEncoder):
         """From source tokens (B, S), padded on either side."""
         src_tokens = utils.convert_padding_direction(src_tokens, self.padding_idx, left_to_right=True)
         words = self.dropout(self.embed_tokens(src_tokens))
-        packed = nn.utils.rnn.pack_padded_sequence(words, src_lengths.cpu(), batch_first=True, enforce_sorted=False)
-        packed, final = self.rnn(packed)
-        outputs, _ = nn.utils.rnn.pad_packed_sequence(packed, batch_first=True, total_length=src_tokens.size(1))
+        outputs, final = self.read(words, src_lengths)
         outputs = self.dropout(outputs)
         return {
             "keys": [self.keys(outputs)],
@@ -76,44 +74,30 @@ class AttentionGRUEncoder(FairseqEncoder):
             "state": [torch.tanh(self.state(torch.cat([final[-2], final[-1]], dim=1)))],
         }
 
-    def reorder_encoder_out(self, encoder_out, new_order):
-        return {name: [t.index_select(0, new_order) for t in values] for name, values in encoder_out.items()}
 
-    def max_positions(self):
-        return MAX_POSITIONS
-
-
-class AttentionGRUDecoder(FairseqIncrementalDecoder):
+class AttentionGRUDecoder(RecurrentDecoder):
     """See the module. Several rows may share a sentence of the encoder's output: row b * K + k is of sentence b."""
 
     def __init__(self, cfg: AttentionGRUConfig, dictionary):
         super().__init__(dictionary)
         self.embed_tokens = embedding_table(len(dictionary), cfg.decoder_embed_dim, dictionary.pad(), SPREAD)
         self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
-        self.rnn = nn.GRU(cfg.decoder_embed_dim, cfg.decoder_hidden_size, batch_first=True)
+        self.rnn = recurrent("gru", cfg.decoder_embed_dim, cfg.decoder_hidden_size)
         self.hidden = nn.Linear(cfg.decoder_hidden_size, cfg.decoder_hidden_size)
         self.fc_out = nn.Linear(cfg.decoder_hidden_size, len(dictionary))
-
-    def forward(self, prev_output_tokens, encoder_out=None, incremental_state=None, src_lengths=None, **unused):
-        """Logits (B, T, V) for T previous tokens, or for the last of them when `incremental_state` is given."""
-        return self.output_layer(self.extract_features(prev_output_tokens, encoder_out, incremental_state)[0]), None
-
-    def output_layer(self, features: Tensor) -> Tensor:
-        return self.fc_out(features)
 
     def extract_features(self, prev_output_tokens, encoder_out=None, incremental_state=None, **unused):
         """What `output_layer` reads: (B, T, D)."""
         state = None
         if incremental_state is not None:
             prev_output_tokens = prev_output_tokens[:, -1:]
-            cached = self.get_incremental_state(incremental_state, "cached_state")
-            state = None if cached is None else cached["prev_hiddens"]
+            state = self.load_state(incremental_state)
         if state is None:
             begin = encoder_out["state"][0]
             state = begin.repeat_interleave(len(prev_output_tokens) // len(begin), dim=0).unsqueeze(0)
         outputs, state = self.rnn(self.dropout(self.embed_tokens(prev_output_tokens)), state)
         if incremental_state is not None:
-            self.set_incremental_state(incremental_state, "cached_state", {"prev_hiddens": state})
+            self.save_state(incremental_state, state)
         return self.features_of(outputs, encoder_out), None
 
     def features_of(self, outputs: Tensor, encoder_out) -> Tensor:
@@ -142,15 +126,6 @@ class AttentionGRUDecoder(FairseqIncrementalDecoder):
         return GRUStep(
             gates, self.dictionary.eos(), len(keys), scores, initial=encoder_out["state"][0], attention=attention
         )
-
-    def reorder_incremental_state(self, incremental_state, new_order):
-        cached = self.get_incremental_state(incremental_state, "cached_state")
-        if cached is not None:
-            state = {"prev_hiddens": cached["prev_hiddens"].index_select(1, new_order)}
-            self.set_incremental_state(incremental_state, "cached_state", state)
-
-    def max_positions(self):
-        return MAX_POSITIONS
 
 
 @register_model("attention_gru", dataclass=AttentionGRUConfig)

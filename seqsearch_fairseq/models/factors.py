@@ -33,6 +33,8 @@ class FactorEmbeddings(nn.Module):
         count = 0 if factors is None else factors.size(1)
         if count != len(self.names):
             raise UsageError(f"{_trained(self.names)}, but the batch has {count} factors a word; {_remedy(self.names)}")
+        if factors is None:
+            return words
         embedded = [getattr(self, PREFIX + name)(factors[:, i]) for i, name in enumerate(self.names)]
         return torch.cat([words, *embedded], dim=2) if embedded else words
 

@@ -1,6 +1,6 @@
 """A GRU decoder stepped without gradient: the numbers of `nn.GRU`, in fewer and larger operations.
 
-For the roll-outs of SEARNN, which are nearly all that a GRU spends there:
+SEARNN spends nearly all its time in roll-outs. This step makes them cheaper:
 
 - what a token gives to the gates is looked up, where the vocabulary is so small that a table of it pays;
 - what a sentence's memory gives to them at each position is computed once a sentence, not once a row;
@@ -25,18 +25,22 @@ class Gates:
     """The weights of a one-layer `nn.GRU`, those of the candidate state doubled; shared by all sentences.
 
     Args:
-        rnn: the layer.
+        rnn: the layer, an `nn.GRU`.
         embedding: (V, E); the first E columns of the layer's input read it, the others a memory.
     """
 
-    def __init__(self, rnn: nn.GRU, embedding: Tensor):
+    def __init__(self, rnn: nn.RNNBase, embedding: Tensor):
         self.size = size = rnn.hidden_size
         double = torch.ones(3 * size, dtype=embedding.dtype, device=embedding.device)
         double[2 * size :] = 2
-        self.of_hidden, self.hidden_bias = (rnn.weight_hh_l0 * double.unsqueeze(1)).t(), rnn.bias_hh_l0 * double
-        weight, width = rnn.weight_ih_l0 * double.unsqueeze(1), embedding.size(1)
+        # The names that an `nn.GRU` gives to the weights of its first layer.
+        weights: dict[str, Tensor] = {
+            name: getattr(rnn, f"{name}_l0") for name in ("weight_hh", "bias_hh", "weight_ih", "bias_ih")
+        }
+        self.of_hidden, self.hidden_bias = (weights["weight_hh"] * double.unsqueeze(1)).t(), weights["bias_hh"] * double
+        weight, width = weights["weight_ih"] * double.unsqueeze(1), embedding.size(1)
         self.of_token, self.of_memory = weight[:, :width].t(), weight[:, width:].t()
-        self.bias = rnn.bias_ih_l0 * double
+        self.bias = weights["bias_ih"] * double
         self.embedding, self.table = embedding, None
         if len(embedding) <= TABLE:
             self.table = torch.addmm(self.bias, embedding, self.of_token)  # (V, 3 D)

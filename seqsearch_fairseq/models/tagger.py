@@ -12,13 +12,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
-from fairseq.models import (
-    FairseqEncoder,
-    FairseqEncoderDecoderModel,
-    FairseqIncrementalDecoder,
-    register_model,
-    register_model_architecture,
-)
+from fairseq.models import FairseqEncoderDecoderModel, register_model, register_model_architecture
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
@@ -26,9 +20,15 @@ from seqsearch_fairseq.data.embeddings import load_embeddings
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.models.factors import FactorEmbeddings, embedding_sizes
 from seqsearch_fairseq.models.gru_step import Gates, GRUStep
+from seqsearch_fairseq.models.recurrent import (
+    CELLS,
+    RecurrentDecoder,
+    RecurrentEncoder,
+    embedding_table,
+    named_sizes,
+    recurrent,
+)
 
-CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
-MAX_POSITIONS = 100_000
 WHOLE_SENTENCE = "all"
 
 
@@ -41,8 +41,8 @@ class TaggerConfig(FairseqDataclass):
     encoder_lookahead: str = field(
         default=WHOLE_SENTENCE,
         metadata={
-            "help": "how many words after a word the encoder reads before the word's label is predicted: 0 is a "
-            "streaming tagger, 'all' is a bidirectional encoder that reads the whole sentence"
+            "help": "number of words after a word that the encoder reads before the word's label is predicted: 0 "
+            "is a streaming tagger; 'all' is a bidirectional encoder, which reads the whole sentence"
         },
     )
     decoder_embed_dim: int = field(default=32, metadata={"help": "size of the label embeddings"})
@@ -51,14 +51,16 @@ class TaggerConfig(FairseqDataclass):
     encoder_embed_path: str = field(
         default="",
         metadata={
-            "help": "text file of word embeddings (word2vec, GloVe, SENNA): a word and its numbers a line, after an "
-            "optional first line with two numbers, how many words and how many dimensions"
+            "help": "text file of word embeddings (word2vec, GloVe, SENNA): a word and its numbers on each line; "
+            "a first line with the number of words and of dimensions may come before them"
         },
     )
     encoder_freeze_embed: bool = field(default=False, metadata={"help": "do not train the word embeddings"})
     encoder_factor_embed_dim: str = field(
         default="16",
-        metadata={"help": "size of the embeddings of --tagging-factors: one number for all, or one a factor (16,8)"},
+        metadata={
+            "help": "size of the embeddings of --tagging-factors: one number for all, or one for each factor (16,8)"
+        },
     )
     dropout: float = field(default=0.1, metadata={"help": "dropout on embeddings and on the outputs of both networks"})
 
@@ -68,7 +70,7 @@ class TaggerGRUConfig(TaggerConfig):
     cell: ChoiceEnum(list(CELLS)) = field(default="gru", metadata={"help": "recurrent cell of encoder and decoder"})
 
 
-class TaggerEncoder(FairseqEncoder):
+class TaggerEncoder(RecurrentEncoder):
     """Embeddings of words and of their factors, and a recurrent network over both.
 
     The network is bidirectional, or with `encoder_lookahead` N it reads from left to right and lags N words behind.
@@ -89,13 +91,9 @@ class TaggerEncoder(FairseqEncoder):
         self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
         self.lookahead = parse_lookahead(cfg.encoder_lookahead)
         directions = 2 if self.lookahead is None else 1
-        self.rnn = CELLS[str(cfg.cell)](
-            cfg.encoder_embed_dim + sum(sizes.values()),
-            cfg.encoder_hidden_size,
-            cfg.encoder_layers,
-            bidirectional=directions == 2,
-            batch_first=True,
-            dropout=cfg.dropout if cfg.encoder_layers > 1 else 0.0,
+        inputs = cfg.encoder_embed_dim + sum(sizes.values())
+        self.rnn = recurrent(
+            str(cfg.cell), inputs, cfg.encoder_hidden_size, cfg.encoder_layers, cfg.dropout, directions == 2
         )
         self.output_size = directions * cfg.encoder_hidden_size
 
@@ -108,41 +106,20 @@ class TaggerEncoder(FairseqEncoder):
         if delay > 0:  # the last words are read as late as the others: the network goes on over zeros
             inside = torch.arange(words.size(1), device=words.device) < src_lengths.unsqueeze(1)  # (B, S)
             words = F.pad(words * inside.unsqueeze(2), (0, 0, 0, delay))
-        packed = nn.utils.rnn.pack_padded_sequence(
-            words, src_lengths.cpu() + delay, batch_first=True, enforce_sorted=False
-        )
-        outputs, _ = nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=words.size(1))
+        outputs, _ = self.read(words, src_lengths + delay)
         return {"encoder_out": [self.dropout(outputs[:, delay:])]}
 
-    def reorder_encoder_out(self, encoder_out, new_order):
-        return {name: [t.index_select(0, new_order) for t in values] for name, values in encoder_out.items()}
 
-    def max_positions(self):
-        return MAX_POSITIONS
-
-
-class TaggerDecoder(FairseqIncrementalDecoder):
+class TaggerDecoder(RecurrentDecoder):
     """Recurrent decoder over [previous label; encoder output at the same position]."""
 
     def __init__(self, cfg: TaggerConfig, dictionary, encoder_size: int):
         super().__init__(dictionary)
         self.embed_tokens = embedding_table(len(dictionary), cfg.decoder_embed_dim, dictionary.pad())
         self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
-        self.rnn = CELLS[str(cfg.cell)](
-            cfg.decoder_embed_dim + encoder_size,
-            cfg.decoder_hidden_size,
-            cfg.decoder_layers,
-            batch_first=True,
-            dropout=cfg.dropout if cfg.decoder_layers > 1 else 0.0,
-        )
+        inputs = cfg.decoder_embed_dim + encoder_size
+        self.rnn = recurrent(str(cfg.cell), inputs, cfg.decoder_hidden_size, cfg.decoder_layers, cfg.dropout)
         self.fc_out = nn.Linear(cfg.decoder_hidden_size, len(dictionary))
-
-    def forward(self, prev_output_tokens, encoder_out=None, incremental_state=None, src_lengths=None, **unused):
-        """Logits (B, T, V) for T previous labels, or for the last of them when `incremental_state` is given."""
-        return self.output_layer(self.extract_features(prev_output_tokens, encoder_out, incremental_state)[0]), None
-
-    def output_layer(self, features: Tensor) -> Tensor:
-        return self.fc_out(features)
 
     def extract_features(self, prev_output_tokens, encoder_out=None, incremental_state=None, **unused):
         """What `output_layer` reads: (B, T, D). Several rows may share a sentence of the encoder's output."""
@@ -152,7 +129,7 @@ class TaggerDecoder(FairseqIncrementalDecoder):
         if incremental_state is not None:
             position = min(length - 1, memory.size(1) - 1)  # past the end only the end of sentence is left to say
             memory, prev_output_tokens = memory[:, position : position + 1], prev_output_tokens[:, -1:]
-            state = self._load(incremental_state)
+            state = self.load_state(incremental_state)
             if memory.size(0) != len(prev_output_tokens):
                 memory = memory.repeat_interleave(len(prev_output_tokens) // memory.size(0), dim=0)
         elif length > memory.size(1):
@@ -160,7 +137,7 @@ class TaggerDecoder(FairseqIncrementalDecoder):
         labels = self.dropout(self.embed_tokens(prev_output_tokens))
         outputs, state = self.rnn(torch.cat([labels, memory[:, : labels.size(1)]], dim=2), state)
         if incremental_state is not None:
-            self._save(incremental_state, state)
+            self.save_state(incremental_state, state)
         return self.dropout(outputs), None
 
     @property
@@ -187,26 +164,6 @@ class TaggerDecoder(FairseqIncrementalDecoder):
             memory=memory @ gates.of_memory,
         )
 
-    def reorder_incremental_state(self, incremental_state, new_order):
-        state = self._load(incremental_state)
-        if state is not None:
-            rows = [t.index_select(1, new_order) for t in (state if isinstance(state, tuple) else (state,))]
-            self._save(incremental_state, tuple(rows) if len(rows) > 1 else rows[0])
-
-    def _load(self, incremental_state):
-        cached = self.get_incremental_state(incremental_state, "cached_state")
-        if cached is None:
-            return None
-        return (cached["prev_hiddens"], cached["prev_cells"]) if "prev_cells" in cached else cached["prev_hiddens"]
-
-    def _save(self, incremental_state, state):  # tensors are (layers, B, hidden), as in fairseq's LSTM decoder
-        names = ("prev_hiddens", "prev_cells")
-        tensors = state if isinstance(state, tuple) else (state,)
-        self.set_incremental_state(incremental_state, "cached_state", dict(zip(names, tensors, strict=False)))
-
-    def max_positions(self):
-        return MAX_POSITIONS
-
 
 def parse_lookahead(text: str) -> int | None:
     """The number of words of `--encoder-lookahead`; None is the whole sentence.
@@ -231,21 +188,28 @@ class TaggerModel(FairseqEncoderDecoderModel):
         encoder = TaggerEncoder(cfg, task.source_dictionary, factors)
         return cls(encoder, TaggerDecoder(cfg, task.target_dictionary, encoder.output_size))
 
+    @classmethod
+    def from_pretrained(cls, model_name_or_path, checkpoint_file="model.pt", data_name_or_path=".", **kwargs):
+        """A `TaggerHubInterface`, whose `tag` labels sentences, from any checkpoint of `--task search_tagging`.
+
+        Args:
+            model_name_or_path: the folder of the checkpoint.
+            checkpoint_file: its name, or several, separated by `:`, that are averaged.
+            data_name_or_path: the folder of the dictionaries, relative to the checkpoint's where it begins with a dot.
+                By default the checkpoint's own, or else the one that it was trained on.
+            kwargs: values for names of the checkpoint's configuration.
+
+        Raises:
+            UsageError: no such checkpoint, or no dictionaries.
+        """
+        from seqsearch_fairseq.tagging.hub import from_pretrained  # here: it imports the adapters, and they this
+
+        return from_pretrained(model_name_or_path, checkpoint_file, data_name_or_path, **kwargs)
+
 
 @register_model("tagger_gru", dataclass=TaggerGRUConfig)
 class TaggerGRUModel(TaggerModel):
     """Tagger with GRU cells."""
-
-
-def named_sizes(config, **sizes):
-    """An arch: the defaults of the dataclass `config` with `sizes` in place of some."""
-
-    def arch(args):
-        for name, value in {**vars(config()), **sizes}.items():
-            if not name.startswith("_"):
-                setattr(args, name, getattr(args, name, value))
-
-    return arch
 
 
 # Goyal et al. 2018, section 4: hidden units / label embeddings.
@@ -280,11 +244,3 @@ register_model_architecture("tagger_gru", "chunking_leblond2018")(
         dropout=0.0,
     )
 )
-
-
-def embedding_table(count: int, size: int, padding: int, spread: float = 0.1) -> nn.Embedding:
-    """Embeddings drawn evenly from -spread to spread, but for the padding's, which is zero."""
-    embedding = nn.Embedding(count, size, padding_idx=padding)
-    nn.init.uniform_(embedding.weight, -spread, spread)
-    nn.init.zeros_(embedding.weight[padding])
-    return embedding

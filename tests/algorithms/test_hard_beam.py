@@ -50,6 +50,17 @@ def test_each_sentence_gets_the_oracles_beam_whatever_lengths_stand_beside_it(fa
 
 
 @each_family
+def test_the_scores_after_each_step_are_those_of_shorter_searches(family):
+    step, next_scores = family(0)
+    found = hard_beam(step, torch.tensor(LENGTHS), 4, ALL)
+    for b, length in enumerate(LENGTHS):
+        for t in range(length):
+            expected = [hypothesis.score for hypothesis in oracles.beam_search(next_scores[b], t + 1, 4, range(V))]
+            expected += [-np.inf] * (4 - len(expected))
+            np.testing.assert_allclose(found.totals[b, t], expected, rtol=1e-12)
+
+
+@each_family
 @pytest.mark.parametrize("seed", range(3))
 def test_a_beam_of_one_is_greedy_search(family, seed):
     step, next_scores = family(seed)

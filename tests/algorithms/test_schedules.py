@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from seqsearch_fairseq.algorithms.schedules import annealed, gold_probability
+from seqsearch_fairseq.algorithms.schedules import annealed, gold_probability, growing_beam
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 5])
@@ -79,3 +79,25 @@ def test_a_steep_decay_does_not_overflow():
 def test_a_gold_probability_out_of_range_is_refused(epoch, decay, message):
     with pytest.raises(ValueError, match=message):
         gold_probability(epoch, decay)
+
+
+@pytest.mark.parametrize(
+    "start,every,maximum,expected",
+    [(2, 2, 4, [2, 2, 3, 3, 4, 4, 4]), (1, 1, 9, [1, 2, 3, 4, 5, 6, 7]), (5, 1, 5, [5] * 7)],
+)
+def test_a_beam_grows_by_one_after_so_many_epochs(start, every, maximum, expected):
+    assert [growing_beam(epoch, start, every, maximum) for epoch in range(1, 8)] == expected
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        ((0, 1, 1, 2), "`epoch` must be at least 1, got 0"),
+        ((1, 0, 1, 2), "`start` must be at least 1, got 0"),
+        ((1, 1, 0, 2), "`every` must be at least 1, got 0"),
+        ((1, 3, 1, 2), r"`maximum` must be at least `start` \(3\), got 2"),
+    ],
+)
+def test_a_growing_beam_out_of_range_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        growing_beam(*arguments)

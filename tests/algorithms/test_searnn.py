@@ -1,4 +1,4 @@
-"""SEARNN's tries, costs and losses, against an oracle that decodes one sequence at a time."""
+"""SEARNN's actions, costs and losses, against an oracle that decodes one sequence at a time."""
 
 import functools
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from builders import PrefixTable
 
 from seqsearch_fairseq.algorithms.searnn.algorithm import Settings, searnn
 from seqsearch_fairseq.algorithms.searnn.policies import best_suffix_policy, copy_policy, max_f1_policy
-from seqsearch_fairseq.algorithms.searnn.rollouts import Space, Tries, finish, largest, roll_in
+from seqsearch_fairseq.algorithms.searnn.rollouts import Actions, Space, finish, largest, roll_in
 from seqsearch_fairseq.algorithms.sequence_costs import FILL, SEQUENCE_COSTS, ChunkLabels
 
 VOCABULARY, EOS, EXTRA = 5, 2, 1
@@ -57,10 +57,10 @@ def problem(open_ended: bool, seed: int = 0, lengths=(3, 1, 2)) -> Problem:
     return Problem(step, gold, lengths, Space(candidates, eos, limits))
 
 
-def every_try(given: Problem, rolled_in) -> Tries:
+def every_action(given: Problem, rolled_in) -> Actions:
     sentence, position = rolled_in.tokens.ne(FILL).nonzero(as_tuple=True)
     tokens = torch.tensor(given.candidates)
-    return Tries(
+    return Actions(
         sentence.repeat_interleave(len(tokens)),
         position.repeat_interleave(len(tokens)),
         tokens.repeat(len(position)),
@@ -95,10 +95,10 @@ def test_every_cost_is_that_of_one_sequence_at_a_time(open_ended, cost, policy, 
     labels = None if open_ended else ChunkLabels(NAMES)
     ours, theirs = references(policy, cost, labels)
     ours_finished = labels.one_minus_f1 if cost == "chunk-f1" else SEQUENCE_COSTS[cost]
-    tries = every_try(given, rolled_in)
+    actions = every_action(given, rolled_in)
     steps = torch.full((len(given.gold),), {"reference": 0, "learned": 1000}.get(roll_out, roll_out))
-    done = finish(given.step, rolled_in, tries, steps, given.space, own_continuation)
-    for r, (b, t, token) in enumerate(zip(*(column.tolist() for column in tries), strict=True)):
+    done = finish(given.step, rolled_in, actions, steps, given.space, own_continuation)
+    for r, (b, t, token) in enumerate(zip(*(column.tolist() for column in actions), strict=True)):
         gold, scores = given.gold_of(b), lambda prefix, b=b: given.step.next_scores(b)(prefix).tolist()
         limit = int(given.space.limits[b])
         expected_tokens = oracle.roll_in(scores, gold, uses_gold[b].tolist(), given.candidates, given.space.eos, limit)

@@ -1,7 +1,8 @@
 """SEARNN: Leblond, Alayrac, Osokin, Lacoste-Julien 2017 (arXiv 1706.04499) and 2018 (ICLR).
 
-A model is rolled in; at some cells (positions) some tokens are tried, each is finished by a roll-out, and the cost of
-the finished sequence against the gold one tells how good the token was. A loss of scores and costs trains the model.
+A roll-in gives a sequence. At some cells (its positions) some tokens, the actions, are tried. A roll-out finishes each,
+and the cost of the finished sequence against the gold one tells how good the action was. A loss of scores and costs
+trains the model.
 
     algorithm.py    from a batch to the loss of each sentence
     rollouts.py     the roll-in, and the roll-outs that need the decoder

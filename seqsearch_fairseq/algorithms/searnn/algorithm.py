@@ -2,7 +2,7 @@
 
     roll in                 the sequence whose positions are the cells                     rollouts.roll_in
     choose cells, tokens    all of them, or some                                           subsampling
-    finish each try         by the model, by the reference policy, or first one and then   rollouts.finish, policies
+    finish each action      by the model, by the reference policy, or first one and then   rollouts.finish, policies
                             the other
     compare                 the cost c_t(a) of each finished sequence
     loss                    of each cell's scores and costs, and their mean                losses
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from seqsearch_fairseq.algorithms.searnn.losses import FULL_SOFTMAX, TIE, Cells, searnn_loss
 from seqsearch_fairseq.algorithms.searnn.policies import ReferencePolicy
-from seqsearch_fairseq.algorithms.searnn.rollouts import RollIn, Space, Tries, finish, roll_in
+from seqsearch_fairseq.algorithms.searnn.rollouts import Actions, RollIn, Space, finish, roll_in
 from seqsearch_fairseq.algorithms.searnn.subsampling import (
     Choice,
     Places,
@@ -32,7 +32,7 @@ from seqsearch_fairseq.algorithms.searnn.subsampling import (
 from seqsearch_fairseq.algorithms.sequence_costs import SequenceCost
 from seqsearch_fairseq.algorithms.step import Step
 
-ENOUGH = 1024  # tries that fill the decoder's matrix products
+ENOUGH = 1024  # number of actions that fill the decoder's matrix products
 UNBOUNDED = torch.iinfo(torch.int32).max  # steps of a roll-out that only ends by itself
 
 # How many steps of the roll-in output the gold token: from (B, L) and the reference's probability to (B, L) bool.
@@ -64,19 +64,19 @@ class Settings(NamedTuple):
     sampled_softmax: bool = False  # normalise over the tried tokens where others were left out
     cells: int | None = None  # cells of a sentence; None is all
     mixture: Mapping[str, int] = {}  # sampler -> tokens of a cell; empty is all
-    roll_out_batch: int = 8192  # tries that go through the decoder at once
+    roll_out_batch: int = 8192  # actions that go through the decoder at once
     per_cell: bool = True  # whether a sentence's loss is the mean over its cells, times its gold length
 
 
 class Searnn(NamedTuple):
-    """The loss, and what it took."""
+    """The loss, and how much work was behind it."""
 
     losses: Tensor  # (B,)
     best_costs: Tensor  # (C,) the least cost at each cell
     best_is_gold: Tensor  # (C,) bool: whether the gold token costs as little
-    rolled_out: int  # tries for which the decoder ran
+    rolled_out: int  # actions for which the decoder ran
     decoder_steps: int  # rows that went through the decoder, roll-in included
-    seconds: float  # that roll-outs and costs took
+    seconds: float  # of roll-outs and costs
 
 
 def searnn(
@@ -167,29 +167,29 @@ def _costs(
     settings: Settings,
     repeats_itself: bool,
 ) -> tuple[Tensor, int, int]:
-    """The cost of each try (C, A), 0 where there is none; how many were rolled out, and the decoder's steps."""
+    """The cost of each action (C, A), 0 where there is none; how many were rolled out, and the decoder's steps."""
     steps = ROLL_OUTS[settings.roll_out](len(gold), settings.reference_probability, settings.focus).to(gold.device)
     cell, column = tokens.tried.nonzero(as_tuple=True)
     costs = torch.zeros(tokens.tried.shape, dtype=torch.float64, device=gold.device)
     rolled_out = decoder_steps = 0
     for chunk in _chunks(places.position[cell], settings.roll_out_batch):
         at = cell[chunk], column[chunk]
-        tries = Tries(places.sentence[at[0]], places.position[at[0]], tokens.tokens[at])
-        done = finish(step, rolled_in, tries, steps, space, own_continuation=repeats_itself)
+        actions = Actions(places.sentence[at[0]], places.position[at[0]], tokens.tokens[at])
+        done = finish(step, rolled_in, actions, steps, space, own_continuation=repeats_itself)
         paid = costs.new_empty(len(chunk))
         for rows, price in ((done.complete, cost), (~done.complete, reference)):
             if bool(rows.any()):
-                paid[rows] = price(done.tokens[rows], gold[tries.sentence[rows]])
+                paid[rows] = price(done.tokens[rows], gold[actions.sentence[rows]])
         costs[at] = paid
         rolled_out, decoder_steps = rolled_out + done.rolled_out, decoder_steps + done.decoder_steps
     return costs, rolled_out, decoder_steps
 
 
 def _chunks(position: Tensor, most: int) -> list[Tensor]:
-    """Split tries, given their positions, into lists of at most `most`, each in order.
+    """Split actions, given their positions, into lists of at most `most`, each in order.
 
-    Tries of one position stay together in the decoder as long as their sentences do, which saves putting them in order
-    at each step; so a list ends with a position, once it is long enough.
+    Actions of one position stay together in the decoder as long as their sentences do, so that they need no sorting at
+    each step. Therefore a list that is long enough ends where a position ends.
     """
     counts = torch.bincount(position).tolist()
     sizes, size = [], 0

@@ -1,4 +1,4 @@
-"""The reference policy of SEARNN: how one who knows the gold would finish a sequence, and what that costs.
+"""The reference policy of SEARNN: it knows the gold, finishes a sequence with it, and says what the result costs.
 
     copy         output what the gold holds at these positions
     best-suffix  append the suffix of the gold that costs least (BLEU, GLEU, edit distance), or is best by BLEU-1

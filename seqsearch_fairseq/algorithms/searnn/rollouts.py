@@ -1,12 +1,13 @@
 """Roll-in and roll-outs: what SEARNN runs the decoder for.
 
-The roll-in is one pass with gradient, each step of which is a cell: the scores of its next token. A try is one token at
-one cell: the roll-in's tokens before it, the token, and then greedy decoding from the very state that gave the cell's
-scores, without gradient and without dropout, until the end of sentence, `limits` tokens, or so many `steps`.
+The roll-in is one pass with gradient. Each step is a cell: the scores of the next token. An action is one token that is
+tried at one cell, after the roll-in's tokens before it. Its roll-out is greedy decoding from the state that gave the
+cell's scores, without gradient and without dropout, for at most `steps` steps: until the end of sentence or `limits`
+tokens.
 
-A try that needs no decoder is never run: no steps, the end of sentence, or the roll-in's own continuation. All others
-go through the decoder together: at each position those whose cell lies just before it join, and those that are finished
-leave, so that a try costs as many decoder steps as its sequence still has tokens.
+An action that needs no decoder is never rolled out: one without steps, the end of sentence, or the roll-in's own
+continuation. All others go through the decoder together. At each position the actions join whose cell lies just before
+it, and those that are finished leave, so that an action costs as many decoder steps as its sequence still has tokens.
 """
 
 from typing import Any, NamedTuple
@@ -25,8 +26,8 @@ class Space(NamedTuple):
 
     candidates: Tensor  # (V,) bool: the tokens that may be output
     eos: int | None  # the token that ends a sentence; None where its length is known
-    limits: Tensor  # (B,) a sequence of this sentence holds at most so many tokens, its end of sentence counted
-    tried: Tensor | None = None  # (V,) bool: of the candidates those that are worth a try; None is all
+    limits: Tensor  # (B,) most tokens of a sequence of this sentence, its end of sentence counted
+    tried: Tensor | None = None  # (V,) bool: of the candidates those that may be tried; None is all
 
 
 class RollIn(NamedTuple):
@@ -39,7 +40,7 @@ class RollIn(NamedTuple):
     states: list[State]  # L states, each of which gave a step's features; without gradient
 
 
-class Tries(NamedTuple):
+class Actions(NamedTuple):
     """R tokens, each at a cell; those of a sentence are side by side."""
 
     sentence: Tensor  # (R,)
@@ -48,11 +49,11 @@ class Tries(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """What became of the tries."""
+    """What became of the actions."""
 
     tokens: Tensor  # (R, W) the sequence without its end of sentence, filled with FILL
     complete: Tensor  # (R,) bool: it ended by itself or at its limit; otherwise the reference has to finish it
-    rolled_out: int  # tries for which the decoder ran
+    rolled_out: int  # actions for which the decoder ran
     decoder_steps: int  # rows that went through the decoder
 
 
@@ -129,47 +130,47 @@ def _decode_in(step: Step, wide: Tensor, uses_gold: Tensor, space: Space, keep: 
 
 
 def finish(
-    step: Step, rolled_in: RollIn, tries: Tries, steps: Tensor, space: Space, own_continuation: bool = False
+    step: Step, rolled_in: RollIn, actions: Actions, steps: Tensor, space: Space, own_continuation: bool = False
 ) -> Finished:
-    """Roll out each try greedily. Run it without gradient, and with a decoder that draws nothing.
+    """Roll out each action greedily. Run it without gradient, and with a decoder that draws nothing.
 
     Args:
         step: the decoder.
-        rolled_in: where the tries begin.
-        tries: at most as many as may go through the decoder at once.
+        rolled_in: where the actions begin.
+        actions: at most as many as may go through the decoder at once.
         steps: (B,) how many steps a roll-out of this sentence may take; 0 leaves all to the reference policy.
         space: what sequences there are.
         own_continuation: whether a roll-out from the roll-in's own token repeats the roll-in, where that is greedy: it
             does if the roll-in drew nothing.
     """
-    rows = torch.arange(len(tries.token), device=tries.token.device)
-    limits, steps = space.limits[tries.sentence], steps[tries.sentence]
-    width = int(torch.maximum(limits, tries.position + 1).max())
-    before = torch.nn.functional.pad(rolled_in.tokens, (0, width), value=FILL)[tries.sentence, :width]
-    tokens = before.masked_fill(torch.arange(width, device=rows.device) >= tries.position.unsqueeze(1), FILL)
-    tokens[rows, tries.position] = tries.token
-    complete = tries.position + 1 >= limits
+    rows = torch.arange(len(actions.token), device=actions.token.device)
+    limits, steps = space.limits[actions.sentence], steps[actions.sentence]
+    width = int(torch.maximum(limits, actions.position + 1).max())
+    before = torch.nn.functional.pad(rolled_in.tokens, (0, width), value=FILL)[actions.sentence, :width]
+    tokens = before.masked_fill(torch.arange(width, device=rows.device) >= actions.position.unsqueeze(1), FILL)
+    tokens[rows, actions.position] = actions.token
+    complete = actions.position + 1 >= limits
     if space.eos is not None:
-        complete |= tries.token == space.eos
+        complete |= actions.token == space.eos
     if own_continuation:
-        reached = rolled_in.lengths[tries.sentence] <= tries.position + 1 + steps
-        repeated = _repeats_roll_in(rolled_in, tries) & reached & ~complete
+        reached = rolled_in.lengths[actions.sentence] <= actions.position + 1 + steps
+        repeated = _repeats_roll_in(rolled_in, actions) & reached & ~complete
         tokens = torch.where(repeated.unsqueeze(1), before, tokens)
         complete |= repeated
     if space.eos is not None:
         tokens.masked_fill_(tokens == space.eos, FILL)
     running = (~complete & (steps > 0)).nonzero().squeeze(1)
-    last = torch.minimum(limits - 1, tries.position + steps)  # the last place that a roll-out fills
-    decoder_steps = _decode(step, rolled_in, tries, running, tokens, complete, limits, last, space)
+    last = torch.minimum(limits - 1, actions.position + steps)  # the last place that a roll-out fills
+    decoder_steps = _decode(step, rolled_in, actions, running, tokens, complete, limits, last, space)
     return Finished(tokens, complete, len(running), decoder_steps)
 
 
-def _decode(step, rolled_in, tries, running, tokens, complete, limits, last, space) -> int:
-    """Fill in `tokens` and `complete` of the `running` tries; return the rows that went through the decoder."""
+def _decode(step, rolled_in, actions, running, tokens, complete, limits, last, space) -> int:
+    """Fill in `tokens` and `complete` of the `running` actions; return the rows that went through the decoder."""
     if len(running) == 0:
         return 0
-    position, steps = tries.position[running], 0
-    group = _Group(step, rolled_in, tries.sentence)
+    position, steps = actions.position[running], 0
+    group = _Group(step, rolled_in, actions.sentence)
     for place in range(int(position.min()) + 1, int(last[running].max()) + 1):
         joining = running[position == place - 1]
         if len(joining) + len(group.members) == 0:
@@ -188,11 +189,11 @@ def _decode(step, rolled_in, tries, running, tokens, complete, limits, last, spa
 
 
 class _Group:
-    """The tries that go through the decoder together, and their state."""
+    """The actions that go through the decoder together, and their state."""
 
     def __init__(self, step: Step, rolled_in: RollIn, sentence: Tensor):
         self.step, self.rolled_in, self.sentence = step, rolled_in, sentence
-        self.members = self.rows = sentence.new_zeros(0)  # tries, and their rows in the state
+        self.members = self.rows = sentence.new_zeros(0)  # actions, and their rows in the state
         self.tensors: dict[str, Tensor] = {}  # of the state
         self.layout: _Layout | None = None  # of the members in the state, where that is known
         self.narrowed: dict[str, _Narrowed] = {}
@@ -202,7 +203,7 @@ class _Group:
             self.members, self.rows, self.layout = self.members[chosen], self.rows[chosen], None
 
     def advance(self, joining: Tensor, tokens: Tensor, place: int) -> Tensor:
-        """Let tries join, and feed every member its token at place - 1; return their features (n, D).
+        """Let actions join, and feed every member its token at place - 1; return their features (n, D).
 
         Those that join are run apart from the others: their sentence has one state for all of them yet.
         """
@@ -210,7 +211,7 @@ class _Group:
         if len(self.members) > 0:
             tensors, layout = self.tensors, self.layout
             if layout is None:  # somebody has come or gone
-                self.members, order = self.members.sort()  # a sentence's tries side by side
+                self.members, order = self.members.sort()  # a sentence's actions side by side
                 layout = _lay_out(self.sentence[self.members])
                 rows = self.rows[order][layout.fill]
                 tensors = {name: tensor.index_select(0, rows) for name, tensor in tensors.items()}
@@ -255,7 +256,7 @@ class _Narrowed(NamedTuple):
 
 
 class _Advanced(NamedTuple):
-    members: Tensor  # (n,) tries
+    members: Tensor  # (n,) actions
     rows: Tensor  # (n,) their rows in `tensors`
     features: Tensor  # (n, D)
     tensors: dict[str, Tensor]
@@ -267,32 +268,32 @@ def _joined(parts: list[Tensor]) -> Tensor:
 
 
 class _Layout(NamedTuple):
-    """n tries of B sentences as a state's rows: each sentence has K of them, and the surplus repeats its first try."""
+    """n actions of B sentences as rows of a state: K rows a sentence, and the surplus repeats its first action."""
 
     sentences: Tensor  # (B,)
-    rows: Tensor  # (n,) the row of each try
+    rows: Tensor  # (n,) the row of each action
     fill: Tensor  # (B * K,) the try of each row
 
 
 def _lay_out(sentence: Tensor) -> _Layout:
-    """From the sentence of each of n tries, ascending, to a layout of the sentences that there are."""
+    """From the sentence of each of n actions, ascending, to a layout of the sentences that there are."""
     sentences, number, counts = torch.unique_consecutive(sentence, return_inverse=True, return_counts=True)
     width, starts = int(counts.max()), counts.cumsum(0) - counts
-    tries = torch.arange(len(sentence), device=sentence.device)
-    rows = number * width + tries - starts[number]
+    actions = torch.arange(len(sentence), device=sentence.device)
+    rows = number * width + actions - starts[number]
     fill = starts.repeat_interleave(width)
-    fill[rows] = tries
+    fill[rows] = actions
     return _Layout(sentences, rows, fill)
 
 
-def _repeats_roll_in(rolled_in: RollIn, tries: Tries) -> Tensor:
-    """Which tries are the roll-in's own token at a cell after which it was greedy: (R,) bool."""
+def _repeats_roll_in(rolled_in: RollIn, actions: Actions) -> Tensor:
+    """Which actions are the roll-in's own token at a cell after which it was greedy: (R,) bool."""
     if rolled_in.greedy is None:
-        return torch.zeros_like(tries.token, dtype=torch.bool)
+        return torch.zeros_like(actions.token, dtype=torch.bool)
     differs = rolled_in.tokens.ne(rolled_in.greedy) & rolled_in.tokens.ne(FILL)  # (B, L)
     later = differs.flip(1).cumsum(dim=1).flip(1) - differs.long()
-    at = tries.sentence, tries.position
-    return (later[at] == 0) & (rolled_in.tokens[at] == tries.token)
+    at = actions.sentence, actions.position
+    return (later[at] == 0) & (rolled_in.tokens[at] == actions.token)
 
 
 def best_token(step: Step, features: Tensor, candidates: Tensor) -> Tensor:

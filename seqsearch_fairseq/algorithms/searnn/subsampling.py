@@ -1,14 +1,14 @@
 """Which cells (positions of the roll-in) and which tokens SEARNN tries.
 
-All of them is exact and slow: T * V roll-outs a sentence. Otherwise some are drawn, and what must not be missing is
-added: the gold token; where sentences end by themselves the end-of-sentence token, and the two cells around the end.
+To try all of them is exact and slow: T * V roll-outs a sentence. Otherwise some are drawn. The gold token is always
+added, and where sentences end by themselves the end-of-sentence token and the two cells around the end.
 
 Tokens come from one sampler or from several, each with its count (ICLR 2018, section 5; workshop text, section 4):
 
     uniform          any candidate is as likely as any other
     corpus           by how often a token is in the training data
     policy           by the model's own probabilities
-    biased-policy    half by these, half evenly, so that what the model thinks unlikely is tried too
+    biased-policy    half by these, half evenly, so that tokens are tried that the model thinks unlikely
     top-k            the best-scoring tokens
     neighbors        the gold tokens next to this position, the nearest first
 
@@ -107,7 +107,7 @@ def compact(chosen: Tensor) -> Tokens:
 
 
 def gold_tokens(choice: Choice, offset: int = 0) -> Tensor:
-    """(C,) the gold token so many places from the cell: after the last one the end of sentence, FILL where none is."""
+    """(C,) the gold token `offset` places from the cell: after the last one the end of sentence, FILL where none is."""
     place = choice.position + offset
     wide = torch.nn.functional.pad(choice.gold, (0, 1), value=FILL)
     token = wide.gather(1, place.clamp(0, wide.size(1) - 1).unsqueeze(1)).squeeze(1)
