@@ -1,24 +1,32 @@
-"""`python -m seqsearch_fairseq`: where the plug-in is and what it adds to fairseq, and its scorers on plain files."""
+"""`python -m seqsearch_fairseq`: what the plug-in adds to fairseq; tag, score, diagnose."""
 
 import argparse
 import sys
 from pathlib import Path
 
 import seqsearch_fairseq
+from seqsearch_fairseq.diagnosis import command as diagnose
+from seqsearch_fairseq.programs import run_program
+from seqsearch_fairseq.tagging import command as tag
 
-SCORERS = ("chunk_f1", "edit_distance", "tag_accuracy")
+SCORERS = ("chunk_f1", "edit_distance", "tag_accuracy", "tagging")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m seqsearch_fairseq", description=__doc__)
     parser.add_argument("--user-dir", action="store_true", help="print the folder for fairseq's --user-dir, alone")
     parser.add_argument("--version", action="store_true", help="print the version, alone")
-    commands = parser.add_subparsers(dest="command", metavar="score")
+    commands = parser.add_subparsers(dest="command", metavar="tag, score, diagnose")
+    tag.add_parser(commands)
+    diagnose.add_parser(commands)
     score = commands.add_parser("score", help="score a file of predictions against one of references, line by line")
     score.add_argument("--scoring", required=True, choices=SCORERS, help="BLEU is left to sacrebleu")
     score.add_argument("--ref", required=True, type=Path, metavar="FILE", help="references, a sentence a line")
     score.add_argument("--sys", required=True, type=Path, metavar="FILE", help="predictions, a sentence a line")
     args = parser.parse_args()
+    for command in (tag, diagnose):
+        if args.command == command.NAME:
+            return command.run(args)
     if args.command == "score":
         return _score(args)
     folder = Path(seqsearch_fairseq.__file__).resolve().parent
@@ -35,14 +43,15 @@ def main() -> int:
 
 
 def _score(args: argparse.Namespace) -> int:
-    from seqsearch_fairseq.data.files import FormatError
+    from seqsearch_fairseq.errors import UsageError
     from seqsearch_fairseq.scoring.files import score_files
 
     try:
-        print(score_files(args.scoring, args.ref, args.sys).result_string())
-    except (FormatError, OSError) as error:
+        score = score_files(args.scoring, args.ref, args.sys).result_string()
+    except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    print(score)
     return 0
 
 
@@ -67,4 +76,4 @@ def registered() -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

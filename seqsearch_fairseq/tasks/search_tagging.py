@@ -5,44 +5,53 @@ appends is taken off both sides: it is not predicted, not scored and not counted
 `factors.py`.
 """
 
+import logging
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
-from fairseq import search
-from fairseq.data import StripTokenDataset
+from fairseq import search, utils
+from fairseq.data import Dictionary, StripTokenDataset
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
 
 from seqsearch_fairseq.adapters import FairseqStep, encode
 from seqsearch_fairseq.algorithms.hard_beam import hard_beam
+from seqsearch_fairseq.data import record
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.models.tagger import TaggerEncoder
-from seqsearch_fairseq.scoring.chunk_f1 import ChunkCounts, are_chunk_labels, count_chunks, score_of
-from seqsearch_fairseq.tasks.factors import FactoredPairDataset, load_dictionaries, load_factor
+from seqsearch_fairseq.scoring.tagging import DEFAULT_SCORER
+from seqsearch_fairseq.tag_scores import ChunkCounts, are_chunk_labels, count_chunks, score_of
+from seqsearch_fairseq.tasks.factors import Factor, FactoredPairDataset, load_dictionaries, load_factor
 from seqsearch_fairseq.tasks.search_task import FILLER, SearchTask, SearchTaskConfig, match_decoder_length
+
+PREPARATION, LANGUAGES = "preparation", "languages"  # in a checkpoint's task state
+logger = logging.getLogger(__name__)
 
 
 @dataclass
 class SearchTaggingConfig(SearchTaskConfig):
     max_source_positions: int = field(
         default=4096,
-        metadata={"help": "most words of a sentence; training leaves out longer ones"},
+        metadata={"help": "largest number of words of a sentence; training leaves out longer ones"},
     )
-    max_target_positions: int = field(default=4096, metadata={"help": "the same of its labels"})
+    max_target_positions: int = field(
+        default=4096, metadata={"help": "largest number of labels of a sentence; training leaves out longer ones"}
+    )
     tagging_valid_beam: int = field(
         default=3,
         metadata={
-            "help": "beam width of the accuracy_beam that validation logs beside accuracy_greedy, and of the "
+            "help": "beam width of accuracy_beam, which validation logs beside accuracy_greedy, and of "
             "chunk_f1_beam beside chunk_f1_greedy where the labels are of chunks"
         },
     )
     tagging_factors: str = field(
         default="",
         metadata={
-            "help": "names of the words' factors, as in pos,case: each is what fairseq-preprocess --source-lang NAME "
-            "--target-lang LABELS --only-source added to the data folder; needs a tagger"
+            "help": "names of the words' factors, as in pos,case. Each is what fairseq-preprocess --source-lang "
+            "NAME --target-lang LABELS --only-source added to the data folder. Needs a tagger"
         },
     )
 
@@ -56,6 +65,19 @@ class SearchTaggingTask(SearchTask):
     def __init__(self, cfg, src_dict, tgt_dict):
         super().__init__(cfg, src_dict, tgt_dict)
         self.factor_dictionaries = load_dictionaries(cfg)
+        self.preparations: list[record.Preparation | None] = []  # of this run's words, or of the checkpoints loaded
+
+    @classmethod
+    def add_args(cls, parser):
+        super().add_args(parser)
+        parser.set_defaults(scoring=DEFAULT_SCORER)  # fairseq's default is BLEU, for all tasks
+
+    @classmethod
+    def build_dictionary(cls, filenames, **options):
+        """fairseq-preprocess's; the record of the words' preparation is saved beside the dictionary."""
+        filenames = list(filenames)
+        plain = super().build_dictionary(filenames, **options)
+        return RecordedDictionary.of(plain, record.of_texts(filenames))
 
     @classmethod
     def setup_task(cls, cfg, **kwargs):
@@ -85,13 +107,16 @@ class SearchTaggingTask(SearchTask):
             pairs.src, pairs.src_sizes, pairs.tgt, pairs.tgt_sizes, pairs.shuffle, factors
         )
 
-    def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None):
-        if self.factor_dictionaries:
+    def build_dataset_for_inference(self, src_tokens, src_lengths, constraints=None, factors=None):
+        """Sentences to tag; `factors` are by name, of each sentence (T,), and as many as it has words."""
+        if self.factor_dictionaries and factors is None:
             raise UsageError(
                 f"--tagging-factors {self.cfg.tagging_factors} needs the factors of each word, and here are words only "
-                "(fairseq-interactive reads no others); preprocess them and decode with fairseq-generate"
+                "(fairseq-interactive reads no others); decode with python -m seqsearch_fairseq tag, or preprocess "
+                "them and decode with fairseq-generate"
             )
-        return self._without_eos(src_tokens, src_lengths, None, None, shuffle=True, factors=[])
+        given = [Factor(factors[name], symbols.pad()) for name, symbols in self.factor_dictionaries.items()]
+        return self._without_eos(src_tokens, src_lengths, None, None, shuffle=True, factors=given)
 
     def build_model(self, cfg, from_checkpoint=False):
         model = super().build_model(cfg, from_checkpoint)
@@ -101,6 +126,31 @@ class SearchTaggingTask(SearchTask):
                 f"{type(model).__name__} reads words only"
             )
         return model
+
+    def build_criterion(self, cfg, from_checkpoint=False):
+        found, note = record.of_data(Path(utils.split_paths(self.cfg.data)[0]), self.cfg.source_lang)
+        if note is not None:
+            logger.warning(note)
+        self.preparations = [found]
+        return super().build_criterion(cfg, from_checkpoint)
+
+    def state_dict(self):
+        """What a checkpoint keeps of the task: also what was done to the words that its model is trained on."""
+        found = self.preparations[0] if self.preparations else None
+        return {
+            **super().state_dict(),
+            PREPARATION: None if found is None else found.as_dict(),
+            LANGUAGES: [self.cfg.source_lang, self.cfg.target_lang],
+        }
+
+    def load_state_dict(self, state_dict):
+        """Called for each checkpoint that is decoded with, and not in training."""
+        state_dict = dict(state_dict)
+        saved = state_dict.pop(PREPARATION, None)
+        state_dict.pop(LANGUAGES, None)
+        if not self._trains:
+            self.preparations.append(None if saved is None else record.from_dict(saved, "the checkpoint's task state"))
+        super().load_state_dict(state_dict)
 
     def _without_eos(self, words, word_sizes, labels, label_sizes, shuffle, factors):
         eos = self.source_dictionary.eos()
@@ -126,6 +176,8 @@ class SearchTaggingTask(SearchTask):
     def build_generator(self, models, args, seq_gen_cls=None, extra_gen_cls_kwargs=None, **kwargs):
         if getattr(args, "prefix_size", 0) > 0:
             raise UsageError(f"search_tagging does not support --prefix-size, got {args.prefix_size}; leave it out")
+        if getattr(args, "print_alignment", None) and any(isinstance(m.encoder, TaggerEncoder) for m in models):
+            raise UsageError("--print-alignment needs a model with attention; a tagger's labels stand under its words")
         generator = super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
         if isinstance(getattr(generator, "search", None), search.BeamSearch):
             generator.search = OneLabelAWord(self.target_dictionary, self.search_candidates())
@@ -185,12 +237,32 @@ class SearchTaggingTask(SearchTask):
         )
 
 
+class RecordedDictionary(Dictionary):
+    """A dictionary of fairseq-preprocess that is saved together with the record of how its words were prepared."""
+
+    preparation: record.Preparation | None = None
+
+    @classmethod
+    def of(cls, plain: Dictionary, preparation: record.Preparation | None) -> "RecordedDictionary":
+        dictionary = cls()
+        dictionary.__dict__.update(vars(plain))
+        dictionary.preparation = preparation
+        return dictionary
+
+    def save(self, f):
+        super().save(f)
+        if self.preparation is not None and isinstance(f, str):  # fairseq calls it again with the opened file
+            self.preparation.save(Path(f).parent)
+
+
 class OneLabelAWord(search.BeamSearch):
     """fairseq's beam search, made to output a label for each word and then, at no cost, the end of sentence."""
 
     def __init__(self, dictionary, candidates: torch.Tensor):
         super().__init__(dictionary)
         self.register_buffer("candidates", candidates)
+
+    src_lengths: torch.Tensor  # fairseq's generator sets it
 
     def prune_sentences(self, batch_idxs):
         self.src_lengths = self.src_lengths[batch_idxs]

@@ -4,23 +4,29 @@ import copy
 import math
 import os
 from argparse import Namespace
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Optional
 
 import torch
 from fairseq import utils
 from fairseq.data import data_utils
 from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
-from omegaconf import DictConfig, open_dict
+from omegaconf import II, DictConfig, open_dict
+from omegaconf.errors import InterpolationKeyError
 
+from seqsearch_fairseq import checkpoints
 from seqsearch_fairseq.adapters import LOCAL_SCORES
 from seqsearch_fairseq.errors import UsageError
+from seqsearch_fairseq.generation import flags
 from seqsearch_fairseq.generation.scored_ensemble import LOG_PROBS, LOGITS, ScoredEnsemble
 from seqsearch_fairseq.generation.soft_beam_generator import SoftBeamGenerator
 
 FILLER = "madeupword"  # fairseq-preprocess pads a dictionary with these to a multiple of --padding-factor
 DECODERS = ("greedy", "beam", "soft-beam")
 AUTO = "auto"
+NO_CHECKPOINT = "checkpoint_last.pt"  # fairseq's default of --restore-file: the run's own last one, if there is one
 TRAINED_SCORES = "trained_scores"  # in a checkpoint's task state
 NOT_WITH_LOGITS = {"sampling": False, "print_alignment": None}  # generation flags, and what they are when not given
 
@@ -29,19 +35,28 @@ NOT_WITH_LOGITS = {"sampling": False, "print_alignment": None}  # generation fla
 class SearchTaskConfig(TranslationConfig):
     decoder: ChoiceEnum(list(DECODERS)) = field(
         default="beam",
-        metadata={"help": "how to decode: greedy, fairseq's own beam search, or the relaxed beam; --beam is the width"},
+        metadata={
+            "help": "how to decode: greedy, fairseq's own beam search (beam), or the relaxed beam (soft-beam); "
+            "--beam is the width"
+        },
     )
     soft_beam_decode_alpha: float = field(
         default=10.0,
-        metadata={"help": "with --decoder soft-beam: how peaked the relaxed top-k is; large is plain beam search"},
+        metadata={
+            "help": "with --decoder soft-beam: how peaked the relaxed top-k is; as it grows it becomes plain beam "
+            "search"
+        },
     )
     decode_scores: ChoiceEnum([AUTO, *LOCAL_SCORES]) = field(
         default=AUTO,
         metadata={
-            "help": "what a hypothesis adds up for each token, in decoding and at validation: auto is what the "
-            "checkpoint was trained with (log-probs where its criterion has no such choice)"
+            "help": "what a hypothesis adds up for each token, in decoding and at validation: log-probs, logits, "
+            "or (auto) what the checkpoint was trained with; auto is log-probs where the criterion has no "
+            "such choice"
         },
     )
+    restore_file: str = II("checkpoint.restore_file")  # fairseq's own flags
+    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")  # noqa: UP045  (fairseq reads no other)
 
 
 class SearchTask(TranslationTask):
@@ -54,6 +69,17 @@ class SearchTask(TranslationTask):
         self.epoch = 1  # the clock: what fairseq counts, and restores from a checkpoint
         self.trained_scores: dict[str, None] = {}  # local scores of this run's criterion, or of the checkpoints loaded
         self._trains = False
+        self._begun = False
+
+    @classmethod
+    def add_args(cls, parser):
+        """The flags, and no worker process for the data unless --num-workers asks for some.
+
+        Text in memory needs none, and fairseq's default of one is a new process each epoch and validation. Some end in
+        "can only test a child process", where Python clears away in the child what belongs to its parent.
+        """
+        super().add_args(parser)
+        parser.set_defaults(num_workers=0)
 
     @classmethod
     def setup_task(cls, cfg, **kwargs):
@@ -124,13 +150,39 @@ class SearchTask(TranslationTask):
             )
         return next(iter(self.trained_scores), LOG_PROBS)
 
+    @contextmanager
+    def decoding_with(self, scores: str):
+        """A context in which hypotheses add up `scores`, a name of `adapters.LOCAL_SCORES`."""
+        before, self.cfg.decode_scores = self.cfg.decode_scores, scores
+        try:
+            yield
+        finally:
+            self.cfg.decode_scores = before
+
     def begin_epoch(self, epoch, model):
         super().begin_epoch(epoch, model)
         self.epoch = epoch
+        self._check_beginning()
 
     def begin_valid_epoch(self, epoch, model):
         super().begin_valid_epoch(epoch, model)
         self.epoch = epoch
+
+    def _check_beginning(self) -> None:
+        """Before anything is trained: whether the checkpoint to begin from is there.
+
+        Where it is not, fairseq says so in its log, and trains from random weights.
+        """
+        if not self._begun:
+            restore, finetune = (_from_elsewhere(self.cfg, name) for name in ("restore_file", "finetune_from_model"))
+            wrong = None
+            if restore not in (None, NO_CHECKPOINT):
+                wrong = checkpoints.missing(restore)
+            elif finetune is not None and os.path.isdir(finetune):  # fairseq itself looks whether it exists
+                wrong = checkpoints.missing(finetune)
+            if wrong is not None:
+                raise UsageError(wrong)
+        self._begun = True
 
     def search_candidates(self) -> torch.Tensor:
         """(V,) bool: the tokens that a search may output. As in fairseq's beam search, all but padding."""
@@ -154,6 +206,7 @@ class SearchTask(TranslationTask):
         count, beam = int(self.search_candidates().sum()), getattr(args, "beam", 5)
         if decoder != "greedy" and not 1 <= beam <= count:
             raise UsageError(f"--beam must be in [1, {count}], the number of candidate tokens, got {beam}")
+        flags.check(args, beam, len(self.target_dictionary))
         if decoder == "soft-beam" and not getattr(args, "score_reference", False):
             return SoftBeamGenerator.from_args(
                 models, self, args, alpha=self.cfg.soft_beam_decode_alpha, extra=extra_gen_cls_kwargs
@@ -171,6 +224,19 @@ class SearchTask(TranslationTask):
         if not given and not getattr(args, "score_reference", False):
             models = ScoredEnsemble(models, lambda: self.decode_scores)
         return super().build_generator(models, args, seq_gen_cls, extra_gen_cls_kwargs, **kwargs)
+
+    def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
+        if constraints is None and getattr(getattr(generator, "search", None), "supports_constraints", False):
+            raise UsageError("--constraints needs constraints with each sentence, which fairseq-interactive reads")
+        return super().inference_step(generator, models, sample, prefix_tokens, constraints)
+
+
+def _from_elsewhere(cfg, name: str):
+    """A setting of another section of the configuration; None where the task was made without that section."""
+    try:
+        return getattr(cfg, name, None)
+    except InterpolationKeyError:
+        return None
 
 
 class _MissingSplit(UsageError, FileNotFoundError):
@@ -229,7 +295,7 @@ def _languages(path: str) -> tuple[str | None, str | None]:
 
 
 def _check_not_empty(cfg, split: str) -> None:
-    """Before fairseq maps the files: an empty one fails in numpy, and once more when its reader is thrown away."""
+    """Refuse an empty file before fairseq maps it: numpy fails on it, and again when its reader is deleted."""
     langs = cfg.source_lang, cfg.target_lang
     for path in utils.split_paths(cfg.data):
         for pair in ("-".join(langs), "-".join(reversed(langs))):

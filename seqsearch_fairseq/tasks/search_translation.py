@@ -20,13 +20,13 @@ class SearchTranslationConfig(SearchTaskConfig):
     eval_edit_distance: bool = field(
         default=False,
         metadata={
-            "help": "validation decodes, as --decoder says, and logs edit_distance: of tokens, in per cent of the gold "
-            "length"
+            "help": "validation decodes, as --decoder says, and logs edit_distance: Levenshtein distance of "
+            "tokens, in per cent of the gold length"
         },
     )
     eval_edit_distance_args: str = field(
         default='{"beam": 1, "max_len_a": 1.5, "max_len_b": 10}',
-        metadata={"help": "with --eval-edit-distance: generation flags, as JSON; --decoder greedy has no beam"},
+        metadata={"help": "with --eval-edit-distance: generation flags, as JSON; --decoder greedy needs no beam"},
     )
 
 
