@@ -1,24 +1,49 @@
-# What the quickstart and the examples share; source it. Sets ROOT, PLUGIN, SMOKE, DEVICE_FLAGS; puts .venv on the PATH.
+# What the quickstart and the examples share; source it, check what the user asks for, and then set_up. Sets ROOT, PLUGIN, SMOKE.
 set -euo pipefail
 shopt -s extglob
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PLUGIN="$ROOT/seqsearch_fairseq"
-SMOKE=${SMOKE:-0}
-bash "$ROOT/scripts/env.sh"
-export PATH="$ROOT/.venv/bin:$PATH"
-export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-
-# Everything runs on the CPU unless there is a GPU that torch can use.
-DEVICE_FLAGS=(--cpu)
-if command -v nvidia-smi > /dev/null && python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-    DEVICE_FLAGS=()
-fi
 
 say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*"; }
 fail() {
     printf 'error: %s\n' "$*" >&2
     exit 1
+}
+
+SMOKE=${SMOKE:-0}
+[[ $SMOKE == [01] ]] || fail "SMOKE must be 0 or 1, got $SMOKE"
+
+# set_up: build .venv where it is missing, put it on the PATH, set DEVICE_FLAGS.
+set_up() {
+    bash "$ROOT/scripts/env.sh"
+    export PATH="$ROOT/.venv/bin:$PATH"
+    export PYTHONUNBUFFERED=1 PYTHONWARNINGS=ignore OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+    # Everything runs on the CPU unless there is a GPU that torch can use.
+    DEVICE_FLAGS=(--cpu)
+    if command -v nvidia-smi > /dev/null && python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+        DEVICE_FLAGS=()
+    fi
+}
+
+# check_seeds SEED...: fairseq and numpy take whole numbers of 32 bits.
+check_seeds() {
+    local seed
+    [ $# -ge 1 ] || fail "SEEDS must be whole numbers, got none"
+    for seed in "$@"; do
+        if [[ ! $seed =~ ^(0|[1-9][0-9]{0,9})$ ]] || ((seed >= 1 << 32)); then
+            fail "a seed must be a whole number below 2^32, got $seed"
+        fi
+    done
+}
+
+# unknown WHAT NAME REMARK KNOWN...: end with the names that are known, and the nearest one to NAME.
+unknown() {
+    local what=$1 name=$2 remark=$3 nearest
+    shift 3
+    nearest=$(PATH="$ROOT/.venv/bin:$PATH" python3 -c 'import difflib, sys
+print(*difflib.get_close_matches(sys.argv[1], sys.argv[2:], 1))' "$name" "$@" 2> /dev/null) || nearest=''
+    fail "unknown $what $name${nearest:+ (did you mean $nearest?)}; known are: $*${remark:+; $remark}"
 }
 
 # preprocess BIN TEXT_DIR SOURCE TARGET FLAG...: fairseq-preprocess of TEXT_DIR/{train,valid,test}.* into BIN, once. FACTORS are of the
@@ -43,6 +68,7 @@ binarize() {
         tail -n 5 "$bin.log" >&2
         fail "fairseq-preprocess failed; the whole log is $bin.log"
     fi
+    if [ -e "$text/preparation.json" ]; then cp "$text/preparation.json" "$bin"; fi  # what was done to the words
 }
 
 # same_settings FILE SETTING...: keep what something was made with, and fail if it was made with anything else before.
@@ -91,7 +117,7 @@ epochs() {
         for part in "${parts[@]}"; do
             case $part in
                 ' epoch '* | ' loss '* | ' nll_loss '* | ' ppl '* | ' bleu '* | ' accuracy_'* | ' alpha '* | ' hard_beam_cost '* | \
-                    ' chunk_f1_'* | ' edit_distance '* | ' greedy_cost '* | \
+                    ' chunk_f1_'* | ' edit_distance '* | ' greedy_cost '* | ' gold_fell_out '* | ' violations '* | ' expected_risk '* | \
                     ' beam_distance '* | ' exposure_bias '*) said+=" ${part% }" ;;
             esac
         done
@@ -109,6 +135,16 @@ generate() {
         fail "fairseq-generate failed; the whole log is $out.log"
     fi
     mv "$out.tmp" "$out"
+}
+
+# named_decoder NAME: the flags of a decoder that is called greedy, beam-WIDTH or beam-WIDTH-logits; false for any other name.
+# Without a name of scores a hypothesis adds up log-probs.
+named_decoder() {
+    local name width scores
+    FORM='greedy, beam-WIDTH, beam-WIDTH-logits'
+    [[ $1 =~ ^(greedy|beam-[1-9][0-9]*(-logits)?)$ ]] || return 1
+    IFS=- read -r name width scores <<< "$1"
+    echo "--decoder $name --beam ${width:-1} --decode-scores ${scores:-log-probs}"
 }
 
 # plain OUT KIND: the lines of one kind (D, H, T, ...) of fairseq-generate's output, in the data's order, text only.
@@ -130,6 +166,25 @@ keep_score() {
     say "$2, seed $4, $3: $5 $6"
 }
 
+# What follows sets OBJECTIVE to the flags of a method. It is false for a name that is none of its kind, and says in FORM what such
+# a name looks like. A method has one name, the same in every example.
+
+# Rows of Goyal et al. 2018. ALPHA (10), NLL_WEIGHT (2), and ANNEALED where alpha grows, are an example's to say.
+ANNEALED=(--soft-beam-alpha 1 --soft-beam-alpha-growth 3)
+
+# soft_beam METHOD FLAG...: FLAGs are the cost and what else the task asks for.
+soft_beam() {
+    local pattern='^soft-beam-(direct|hinge)(-logits)?(-annealed)?(-successive)?(-k([1-9][0-9]*))?$'
+    FORM='soft-beam-{direct,hinge}[-logits][-annealed][-successive][-kN]'
+    [[ $1 =~ $pattern ]] || return 1
+    shift
+    OBJECTIVE=(--criterion "soft_beam_${BASH_REMATCH[1]}" --soft-beam-size "${BASH_REMATCH[6]:-3}")
+    if [ -n "${BASH_REMATCH[2]}" ]; then OBJECTIVE+=(--soft-beam-scores logits); fi
+    if [ -n "${BASH_REMATCH[4]}" ]; then OBJECTIVE+=(--soft-beam-top-k successive); fi
+    if [ -n "${BASH_REMATCH[3]}" ]; then OBJECTIVE+=("${ANNEALED[@]}"); else OBJECTIVE+=(--soft-beam-alpha "${ALPHA:-10}"); fi
+    OBJECTIVE+=("$@" --search-nll-weight "${NLL_WEIGHT:-2}")
+}
+
 # Rows of Goyal et al. 2017: table 1, every feedback; table 2, soft argmax with other decays of the gold probability.
 DSS_DECAY=${DSS_DECAY:-1}
 SCHEDULED_SAMPLING=(dss-argmax dss-sample dss-soft-argmax-fixed dss-soft-argmax-annealed dss-soft-sample-fixed dss-soft-sample-annealed)
@@ -137,18 +192,20 @@ for decay in 100 10 1 always; do
     if [ $decay != "$DSS_DECAY" ]; then SCHEDULED_SAMPLING+=("dss-soft-argmax-annealed-$decay"); fi
 done
 
-# scheduled_sampling METHOD: set OBJECTIVE to the flags of one of these rows, or of dss-none, which is cross entropy. The
-# decay is DSS_DECAY where the name has none.
+# scheduled_sampling METHOD: one of these rows, or dss-none, which is cross entropy. The decay is DSS_DECAY where the name has none.
 scheduled_sampling() {
-    local decay=$DSS_DECAY feedback=${1#dss-}
-    case $feedback in
-        none) decay=none feedback=soft-argmax ;;
-        *-100 | *-10 | *-1 | *-always) decay=${feedback##*-} feedback=${feedback%-*} ;;
-    esac
-    OBJECTIVE=(--criterion differentiable_scheduled_sampling --dss-decay "$decay" --dss-feedback "${feedback%-@(fixed|annealed)}")
-    case $feedback in
-        *-fixed) OBJECTIVE+=(--dss-alpha "${DSS_ALPHA:-1}") ;;
-        *-annealed) OBJECTIVE+=(--dss-alpha "${DSS_ALPHA:-1}" --dss-alpha-growth "${DSS_GROWTH:-3}") ;;
+    local pattern='^dss-(argmax|sample|soft-(argmax|sample)-(fixed|annealed))(-([1-9][0-9]*|always))?$'
+    FORM='dss-none, dss-{argmax,sample,soft-argmax-{fixed,annealed},soft-sample-{fixed,annealed}}[-DECAY], DECAY a number or always'
+    if [ "$1" = dss-none ]; then
+        OBJECTIVE=(--criterion differentiable_scheduled_sampling --dss-decay none --dss-feedback soft-argmax)
+        return
+    fi
+    [[ $1 =~ $pattern ]] || return 1
+    OBJECTIVE=(--criterion differentiable_scheduled_sampling --dss-decay "${BASH_REMATCH[5]:-$DSS_DECAY}"
+        --dss-feedback "${BASH_REMATCH[1]%-@(fixed|annealed)}")
+    case ${BASH_REMATCH[3]} in
+        fixed) OBJECTIVE+=(--dss-alpha "${DSS_ALPHA:-1}") ;;
+        annealed) OBJECTIVE+=(--dss-alpha "${DSS_ALPHA:-1}" --dss-alpha-growth "${DSS_GROWTH:-3}") ;;
     esac
 }
 
@@ -156,20 +213,58 @@ scheduled_sampling() {
 # sampler (SAMPLING where the name has none).
 SEARNN=(searnn-ll-learned searnn-ll-mixed searnn-llcas-learned searnn-llcas-mixed searnn-kl-learned searnn-kl-mixed searnn-sll-learned-5)
 
-# searnn METHOD FLAG...: set OBJECTIVE to the flags of one of these rows; FLAGs are the cost and what else the task asks for.
-# An s before the loss is its sampled softmax; KL_SCALE is the scale of the costs in kl, LLCAS_SCALE in llcas.
+# searnn METHOD FLAG...: FLAGs are the cost and what else the task asks for. An s before the loss is its sampled softmax; KL_SCALE
+# is the scale of the costs in kl, LLCAS_SCALE in llcas.
 searnn() {
-    local name loss roll_out tokens sampler
-    IFS=- read -r name loss roll_out tokens sampler <<< "$1"
+    local losses='(s?)(ll|llcas|kl)|shl|l2' roll_outs='reference|learned|mixed|focused'
+    local samplers='uniform|corpus|policy|biased-policy|top-k'
+    FORM='searnn-{[s]ll,[s]llcas,[s]kl,shl,l2}-{reference,learned,mixed,focused}[-TOKENS[-SAMPLER]], sllcas where not all tokens are tried'
+    [[ $1 =~ ^searnn-($losses)-($roll_outs)(-([1-9][0-9]*)(-($samplers))?)?$ ]] || return 1
     shift
-    OBJECTIVE=(--criterion "$name" --searnn-roll-out "$roll_out")
+    local sampled=${BASH_REMATCH[2]} loss=${BASH_REMATCH[1]} tokens=${BASH_REMATCH[6]} sampler=${BASH_REMATCH[8]}
+    OBJECTIVE=(--criterion searnn --searnn-roll-out "${BASH_REMATCH[4]}")
     if [ -n "$tokens" ]; then OBJECTIVE+=(--searnn-sampling "${sampler:-${SAMPLING:-policy}}" --searnn-tokens "$tokens"); fi
-    case $loss in
-        sll | sllcas | skl) loss=${loss#s} OBJECTIVE+=(--searnn-sampled-softmax) ;;
-    esac
+    if [ "$loss" = llcas ] && [[ "${OBJECTIVE[*]} $*" == *--searnn-sampling* ]]; then return 1; fi
+    if [ -n "$sampled" ]; then loss=${loss#s} OBJECTIVE+=(--searnn-sampled-softmax); fi
     case $loss in
         kl) OBJECTIVE+=(--searnn-cost-scale "${KL_SCALE:-10}") ;;
         llcas) OBJECTIVE+=(--searnn-cost-scale "${LLCAS_SCALE:-1}") ;;
     esac
     OBJECTIVE+=(--searnn-loss "$loss" "$@")
+}
+
+# translation_objective METHOD: what the examples of translation share. The control of a method is cross entropy continued for the
+# same number of updates at the same learning rate: cross-entropy-continued of the soft beam, dss-none of scheduled sampling, which
+# runs for more epochs, and searnn-control of SEARNN, which runs for less than one.
+translation_objective() {
+    case $1 in
+        cross-entropy | cross-entropy-continued | searnn-control)
+            OBJECTIVE=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
+            ;;
+        soft-beam-*) soft_beam "$1" ;;
+        dss-*) scheduled_sampling "$1" ;;
+        searnn-*)
+            # Five cells of a sentence and the two at its end; 15 + 5 tokens, the gold one and the end of sentence.
+            local KL_SCALE=${KL_SCALE:-200}
+            searnn "$1" --searnn-roll-in "${ROLL_IN:-reference}" --searnn-cells "${CELLS:-5}" --searnn-sampling top-k=15 \
+                --searnn-neighbors 5 --searnn-cost "${COST:-bleu}" --searnn-reference-policy "${POLICY:-best-suffix-bleu-1}"
+            ;;
+        *) return 1 ;;
+    esac
+}
+
+translation_control() {
+    case $1 in
+        dss-*) echo dss-none ;;
+        searnn-*) echo searnn-control ;;
+        *) echo cross-entropy-continued ;;
+    esac
+}
+
+# The best of scheduled sampling by validation loss would be that of the epoch with gold inputs; SEARNN runs for less than one.
+translation_checkpoint() {
+    case $1 in
+        dss-* | searnn-*) echo checkpoint_last.pt ;;
+        *) echo checkpoint_best.pt ;;
+    esac
 }

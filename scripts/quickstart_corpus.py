@@ -20,16 +20,14 @@ sentence occurs twice, and test and valid do not change with ``--train``.
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-from collections.abc import Iterable
-from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from quickstart_files import generate
+
+from seqsearch_fairseq.programs import run_program
+
 MIN_TOKENS, MAX_TOKENS = 5, 25
-MAX_SIZE = 1_000_000
 
 # In all tables, "/" separates English options: the formal one, then the informal ones, the likeliest first.
 
@@ -669,83 +667,11 @@ def sentence(rng: Random) -> tuple[str, str]:
             return " ".join(de), " ".join(en)
 
 
-def make_splits(rng: Random, sizes: dict[str, int]) -> dict[str, list[tuple[str, str]]]:
-    """The pairs of each split, drawn in the order of `sizes`; no German sentence occurs twice."""
-    seen: set[str] = set()
-    splits: dict[str, list[tuple[str, str]]] = {name: [] for name in sizes}
-    for name, size in sizes.items():
-        while len(splits[name]) < size:
-            german, translation = sentence(rng)
-            if german not in seen:
-                seen.add(german)
-                splits[name].append((german, translation))
-    return splits
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def summary(name: str, pairs: list[tuple[str, str]]) -> str:
-    words = [" ".join(side).split() for side in zip(*pairs, strict=True)]
-    sides = zip(("de", "en"), words, strict=True)
-    counts = [f"{language} {len(side)} tokens, {len(set(side))} types" for language, side in sides]
-    return f"{name}: {len(pairs)} sentences; {'; '.join(counts)}"
-
-
-def split_size(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) <= MAX_SIZE):
-        raise argparse.ArgumentTypeError(f"must be a whole number in [1, {MAX_SIZE}], got {text!r}")
-    return int(text)
-
-
-def folder(text: str) -> Path:
-    if not text or (os.path.exists(text) and not os.path.isdir(text)):
-        raise argparse.ArgumentTypeError(f"must be a folder, not a file, got {text!r}")
-    return Path(text)
-
-
-def seed(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
-
-
-def build_parser() -> argparse.ArgumentParser:
-    purpose = "Write a small German-English corpus as {train,valid,test}.{de,en}."
-    parser = argparse.ArgumentParser(description=purpose)
-    parser.add_argument("output_dir", metavar="OUTPUT_DIR", type=folder, help="folder to write to, made if missing")
-    parser.add_argument(
-        "--seed", type=seed, default=1, metavar="N", help="same seed, same files (default: %(default)s)"
-    )
-    for name, default in (("train", 6000), ("valid", 300), ("test", 500)):
-        text = f"number of {name} sentence pairs, at most {MAX_SIZE} (default: %(default)s)"
-        parser.add_argument(f"--{name}", type=split_size, default=default, metavar="N", help=text)
-    return parser
-
-
 def main() -> int:
-    parser = build_parser()
-    args = parser.parse_args()
-    try:
-        args.output_dir.mkdir(parents=True, exist_ok=True)
-        splits = make_splits(Random(args.seed), {"test": args.test, "valid": args.valid, "train": args.train})
-        for name, pairs in splits.items():
-            for language, lines in zip(("de", "en"), zip(*pairs, strict=True), strict=True):
-                write_lines(args.output_dir / f"{name}.{language}", lines)
-    except OSError as error:
-        rule = "must be a folder that can be written to"
-        parser.error(f"argument OUTPUT_DIR: {rule}, got {str(args.output_dir)!r} ({error.strerror})")
-    for name in ("train", "valid", "test"):
-        print(summary(name, splits[name]))
-    return 0
+    return generate(
+        "Write a small German-English corpus", ("de", "en"), sentence, {"train": 6000, "valid": 300, "test": 500}
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -6,6 +6,7 @@ mean over seeds, with the lowest and the highest where there are several.
 
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
@@ -14,7 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from seqsearch_fairseq.programs import run_program
+
 DECODERS = ("greedy", "beam", "soft-beam")
+ALL_ZERO = "all scores are 0"
 
 
 def main() -> int:
@@ -22,8 +26,9 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     add = commands.add_parser("add", help="write one score")
     add.add_argument("results_dir", metavar="RESULTS_DIR")
-    for name in ("method", "decoder", "seed", "metric", "score", "signature"):
+    for name in ("method", "decoder", "seed", "metric", "signature"):
         add.add_argument(f"--{name}", required=True)
+    add.add_argument("--score", required=True, type=finite)
     table = commands.add_parser("table", help="print the table")
     table.add_argument("results_dir", metavar="RESULTS_DIR")
     table.add_argument("--methods", nargs="*", help="rows, in this order (default: all, by name)")
@@ -35,11 +40,18 @@ def main() -> int:
     return write_score(args) if args.command == "add" else write_table(args)
 
 
+def finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a number, got {text}")
+    return value
+
+
 def write_score(args) -> int:
     folder = Path(args.results_dir)
     folder.mkdir(parents=True, exist_ok=True)
     record = {name: getattr(args, name) for name in ("method", "decoder", "seed", "metric", "signature")}
-    record["score"] = float(args.score)
+    record["score"] = args.score
     path = folder / f"{args.method}-{args.seed}-{args.decoder}.json"
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
@@ -50,8 +62,9 @@ def write_table(args) -> int:
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(args.results_dir).glob("*.json"))]
     records = [record for record in records if record["method"] in (args.methods or [record["method"]])]
     records = [record for record in records if record["seed"] in (args.seeds or [record["seed"]])]
+    records = [record for record in records if record["decoder"] in args.decoders]
     if not records:
-        print(f"error: no results in {args.results_dir}, of these methods and seeds", file=sys.stderr)
+        print(f"error: no results in {args.results_dir}, of these methods, seeds and decoders", file=sys.stderr)
         return 1
     kinds = sorted({f"{record['metric']}; {record['signature']}" for record in records})
     if len(kinds) > 1:
@@ -96,8 +109,26 @@ def draw(target: str, metric: str, methods: list[str], decoders: list[str], scor
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    found = [score for method in methods for decoder in decoders for score in scores[method, decoder]]
+    # A bar takes 0.18 inches, the axis and the legend above it 1.2.
+    figure, axes = pyplot.subplots(figsize=(8, 1.2 + 0.18 * (len(decoders) + 1) * len(methods)), layout="constrained")
+    draw_bars(axes, methods, decoders, scores)
+    low, high = limits(found)
+    axes.set_xlim(low, high)
+    axes.set_ylim(len(methods) - 0.5, -0.5)
+    axes.set_yticks(range(len(methods)), methods)
+    axes.set_xlabel(metric if low <= 0 <= high else f"{metric} (the axis does not begin at zero)")
+    if not any(found):
+        axes.text(0.5, 0.5, ALL_ZERO, transform=axes.transAxes, ha="center", va="center")
+        print(f"{target}: {ALL_ZERO}, so there are no bars", file=sys.stderr)
+    figure.legend(loc="outside upper center", ncols=min(len(decoders), 5), frameon=False)
+    with replacing(Path(target)) as path:
+        figure.savefig(path, dpi=150, format="png")
+    pyplot.close(figure)
+
+
+def draw_bars(axes, methods: list[str], decoders: list[str], scores: dict) -> None:
     height = 0.8 / len(decoders)
-    figure, axes = pyplot.subplots(figsize=(8, 1.2 + 0.18 * len(decoders) * len(methods)), layout="constrained")
     for number, decoder in enumerate(decoders):
         rows = [(place, scores[method, decoder]) for place, method in enumerate(methods) if scores[method, decoder]]
         means = [statistics.mean(found) for _, found in rows]
@@ -107,16 +138,13 @@ def draw(target: str, metric: str, methods: list[str], decoders: list[str], scor
         ]
         places = [place + (number - (len(decoders) - 1) / 2) * height for place, _ in rows]
         axes.barh(places, means, height, xerr=spread, label=decoder, error_kw={"linewidth": 1})
-    found = [score for method in methods for decoder in decoders for score in scores[method, decoder]]
+
+
+def limits(found: list[float]) -> tuple[float, float]:
+    """Of the axis of scores: what shows the differences, not the height above zero."""
     margin = (max(found) - min(found)) / 4 or 1
-    axes.set_xlim(max(min(found) - margin, 0), max(found) + margin)  # the differences, not the height above zero
-    axes.set_yticks(range(len(methods)), methods)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"{metric} (the axis does not begin at zero)" if min(found) > margin else metric)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=len(decoders), frameon=False)
-    with replacing(Path(target)) as path:
-        figure.savefig(path, dpi=150, format="png")
-    pyplot.close(figure)
+    low, high = min(found) - margin, max(found) + margin
+    return (max(low, 0) if min(found) >= 0 else low, min(high, 0) if max(found) < 0 else high)
 
 
 @contextmanager
@@ -154,4 +182,4 @@ def diversity(log_dir: Path, method: str, seeds: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

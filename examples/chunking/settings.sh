@@ -17,6 +17,13 @@ export KL_SCALE=${KL_SCALE:-10} LLCAS_SCALE=${LLCAS_SCALE:-1}  # a wrong label c
 
 # Rows of the table. All train from scratch for as many epochs.
 METHODS=(cross-entropy "${SEARNN[@]}")
+objective_of() {
+    case $1 in
+        cross-entropy) OBJECTIVE=(--criterion cross_entropy) ;;
+        searnn-*) searnn "$1" --searnn-roll-in "${ROLL_IN:-learned}" --searnn-cost "${COST:-hamming}" --searnn-cells "$CELLS" ;;
+        *) return 1 ;;
+    esac
+}
 SEEDS=${SEEDS:-1 2}
 
 TASK_FLAGS=(--task search_tagging --source-lang words --target-lang labels)
@@ -25,6 +32,6 @@ if [ "${POS:-1}" = 1 ]; then
     PREPARE_FLAGS+=(--factor pos=1)
     TASK_FLAGS+=(--tagging-factors pos)
 fi
-DECODERS=(greedy beam)
+DECODERS=${DECODERS:-greedy beam}
 DECODE_FLAGS=(--batch-size 64 --beam 3)
 METRIC=chunk_f1

@@ -9,11 +9,4 @@ OPTIMIZER_FLAGS=(--optimizer adam --lr "${LR:-2e-3}" --clip-norm 1.0 --lr-schedu
     --total-num-update "${UPDATES:-$((252 * EPOCHS))}" --max-epoch "$EPOCHS")
 SELECTION_FLAGS=(--best-checkpoint-metric chunk_f1_greedy --maximize-best-checkpoint-metric)
 
-case $METHOD in
-    cross-entropy) OBJECTIVE=(--criterion cross_entropy) ;;
-    searnn-*)
-        searnn "$METHOD" --searnn-roll-in "${ROLL_IN:-learned}" --searnn-cost "${COST:-hamming}" --searnn-cells "$CELLS"
-        ;;
-    *) unknown_method ;;
-esac
 train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" "${OBJECTIVE[@]}"

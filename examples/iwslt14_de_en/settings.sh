@@ -19,15 +19,16 @@ else
 fi
 RUNS=$WORK
 
-# Rows of the table. The control is cross entropy continued for the same number of updates at the same learning rate:
-# cross-entropy-continued of soft-beam-direct, dss-none of the rows of scheduled sampling, which run for more epochs, and
-# searnn-control of searnn-kl-mixed, which runs for less than one.
+# Rows of the table, and their controls.
 METHODS=(cross-entropy cross-entropy-continued soft-beam-direct dss-none dss-soft-argmax-annealed dss-soft-sample-annealed
     searnn-control searnn-kl-mixed)
+objective_of() { translation_objective "$1"; }
+control_of() { translation_control "$1"; }
+checkpoint_of() { translation_checkpoint "$1"; }
 SEEDS=${SEEDS:-1}
 
 TASK_FLAGS=(--task search_translation --source-lang $SRC --target-lang $TGT)
-DECODERS=(greedy beam soft-beam)
+DECODERS=${DECODERS:-greedy beam soft-beam}
 DECODE_FLAGS=(--batch-size 64 --beam 3 --max-len-a 1.5 --max-len-b 10 --soft-beam-decode-alpha "${DECODE_ALPHA:-10}")
 METRIC=bleu
 BLEU_FLAGS=(--tokenize none)  # both sides are words already, and sacrebleu must not split them again
@@ -43,11 +44,3 @@ case $UNITS in
     *) fail "UNITS must be words or pieces, got $UNITS" ;;
 esac
 PREPARE_FLAGS+=("${LIMIT_FLAGS[@]}")
-
-# The best of scheduled sampling by validation loss would be that of the epoch with gold inputs; SEARNN runs for less than one.
-checkpoint_of() {
-    case $1 in
-        dss-* | searnn-*) echo checkpoint_last.pt ;;
-        *) echo checkpoint_best.pt ;;
-    esac
-}

@@ -7,38 +7,23 @@ MAX_TOKENS=${MAX_TOKENS:-1500}
 
 DATA_FLAGS=("$RUNS/bin" "${TASK_FLAGS[@]}" --num-workers 0 --seed "$SEED")
 OPTIMIZER_FLAGS=(--optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1.0)
-SMOOTHED=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
 FLAGS=("${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}")
 # Everything after cross entropy starts from its best checkpoint, with a new optimizer and the same small learning rate.
 CONTINUE_FLAGS=(--finetune-from-model "$BASE/checkpoint_best.pt" --lr "${SEARCH_LR:-2e-5}" --max-tokens "$MAX_TOKENS")
 
 case $METHOD in
     cross-entropy)
-        train "$BASE" "${FLAGS[@]}" "${SMOOTHED[@]}" \
+        train "$BASE" "${FLAGS[@]}" "${OBJECTIVE[@]}" \
             --lr 1e-3 --lr-scheduler inverse_sqrt --warmup-updates "$WARMUP" --max-tokens 4000 --max-epoch "$EPOCHS"
         ;;
-    cross-entropy-continued)
-        train "$MODEL" "${FLAGS[@]}" "${CONTINUE_FLAGS[@]}" "${SMOOTHED[@]}" --max-epoch "$SEARCH_EPOCHS"
-        ;;
-    soft-beam-direct)
-        train "$MODEL" "${FLAGS[@]}" "${CONTINUE_FLAGS[@]}" --max-epoch "$SEARCH_EPOCHS" --criterion soft_beam_direct \
-            --soft-beam-size 3 --soft-beam-alpha "${ALPHA:-10}" --search-nll-weight "${NLL_WEIGHT:-2}"
+    cross-entropy-continued | soft-beam-*)
+        train "$MODEL" "${FLAGS[@]}" "${CONTINUE_FLAGS[@]}" --max-epoch "$SEARCH_EPOCHS" "${OBJECTIVE[@]}"
         ;;
     dss-*)
         # Epoch 1 feeds the gold alone in all of these rows but `always`; the gold probability decays after it.
-        scheduled_sampling "$METHOD"
         train "$MODEL" "${FLAGS[@]}" "${CONTINUE_FLAGS[@]}" --label-smoothing 0.1 --max-epoch "$DSS_EPOCHS" "${OBJECTIVE[@]}"
         ;;
     searnn-*)
-        # Five cells of a sentence and the two at its end; 15 + 5 tokens, the gold one and the end of sentence.
-        if [ "$METHOD" = searnn-control ]; then
-            OBJECTIVE=("${SMOOTHED[@]}")
-        else
-            KL_SCALE=${KL_SCALE:-200}
-            searnn "$METHOD" --searnn-roll-in "${ROLL_IN:-reference}" --searnn-cells "${CELLS:-5}" --searnn-sampling top-k=15 \
-                --searnn-neighbors 5 --searnn-cost "${COST:-bleu}" --searnn-reference-policy "${POLICY:-best-suffix-bleu-1}"
-        fi
         train "$MODEL" "${FLAGS[@]}" "${CONTINUE_FLAGS[@]}" --max-tokens 500 --max-update "$SEARNN_UPDATES" "${OBJECTIVE[@]}"
         ;;
-    *) unknown_method ;;
 esac

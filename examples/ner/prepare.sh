@@ -2,7 +2,7 @@
 # bash prepare.sh DATA_DIR: a corpus as it is published -> parallel text -> fairseq data in $RUNS/bin. DATA_DIR holds
 #
 #   NER-de-{train,dev,test}.tsv     GermEval 2014, its outer labels (LAYOUT=germeval2014-inner: the inner ones)
-#   eng.{train,testa,testb}         CoNLL-2003 or 2002 in ISO 8859-1: eng, deu, esp or ned; CONLL=eng says which if there are several
+#   eng.{train,testa,testb}         CoNLL-2003 or 2002, in UTF-8 or ISO 8859-1: eng, deu, esp or ned; CONLL=eng says which if there are several
 #   {train,dev,test}.conll          word first, label last; without train.conll, every tenth sentence of dev.conll is for
 #                                   validation and the others are for training
 . "$(dirname "$0")/settings.sh"
@@ -14,7 +14,7 @@ if [ -e "$1/NER-de-train.tsv" ]; then
 elif [ -e "${FOUND[0]}" ]; then
     [ ${#FOUND[@]} -eq 1 ] || fail "$1 holds several languages: choose one with CONLL=eng, deu, esp or ned"
     NAME=${FOUND[0]%.testa}
-    CORPUS=(--encoding iso-8859-1 --scheme iob2 --train "$NAME.train" --valid "$NAME.testa" --test "$NAME.testb")
+    CORPUS=(--scheme iob2 --train "$NAME.train" --valid "$NAME.testa" --test "$NAME.testb")
 elif [ -e "$1/train.conll" ]; then
     CORPUS=(--train "$1/train.conll" --valid "$1/dev.conll" --test "$1/test.conll")
 else

@@ -15,10 +15,19 @@ RUNS=$WORK
 
 # Rows of the table. The control is cross entropy continued for the same number of updates at the same learning rate.
 METHODS=(cross-entropy cross-entropy-continued "${SCHEDULED_SAMPLING[@]}" soft-beam-direct soft-beam-hinge)
+objective_of() {
+    case $1 in
+        cross-entropy | cross-entropy-continued) OBJECTIVE=(--criterion cross_entropy) ;;
+        dss-*) scheduled_sampling "$1" ;;
+        # Goyal et al. 2018: missing an entity is worse than finding one too many.
+        soft-beam-*) soft_beam "$1" --soft-beam-label-cost 'O=2' ;;
+        *) return 1 ;;
+    esac
+}
 SEEDS=${SEEDS:-1 2 3}
 
 TASK_FLAGS=(--task search_tagging --source-lang words --target-lang labels)
-DECODERS=(greedy beam)
+DECODERS=${DECODERS:-greedy beam}
 DECODE_FLAGS=(--batch-size 64 --beam 3)
 METRIC=chunk_f1
 

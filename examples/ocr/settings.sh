@@ -17,9 +17,16 @@ export KL_SCALE=${KL_SCALE:-10} LLCAS_SCALE=${LLCAS_SCALE:-1}  # a wrong letter 
 
 # Rows of the table. All train from scratch for as many updates.
 METHODS=(cross-entropy "${SEARNN[@]}")
+objective_of() {
+    case $1 in
+        cross-entropy) OBJECTIVE=(--criterion cross_entropy) ;;
+        searnn-*) searnn "$1" --searnn-roll-in "${ROLL_IN:-learned}" --searnn-cost hamming ;;
+        *) return 1 ;;
+    esac
+}
 SEEDS=${SEEDS:-1 2}
 
 TASK_FLAGS=(--task search_tagging --source-lang glyphs --target-lang letters)
-DECODERS=(greedy beam)
+DECODERS=${DECODERS:-greedy beam}
 DECODE_FLAGS=(--batch-size 64 --beam 3)
 METRIC=letter_errors CONDITION="fold $FOLD"

@@ -11,9 +11,4 @@ OPTIMIZER_FLAGS=(--optimizer adam --lr "${LR:-2e-3}" --clip-norm 1.0 --lr-schedu
 SELECTION_FLAGS=(--validate-interval 5 --save-interval 5 --tagging-valid-beam 1
     --best-checkpoint-metric accuracy_greedy --maximize-best-checkpoint-metric)
 
-case $METHOD in
-    cross-entropy) OBJECTIVE=(--criterion cross_entropy) ;;
-    searnn-*) searnn "$METHOD" --searnn-roll-in "${ROLL_IN:-learned}" --searnn-cost hamming ;;
-    *) unknown_method ;;
-esac
 train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" "${OBJECTIVE[@]}"

@@ -18,10 +18,17 @@ export KL_SCALE=${KL_SCALE:-100} LLCAS_SCALE=${LLCAS_SCALE:-10}  # an edit costs
 
 # Rows of the table. All train from scratch for as many updates.
 METHODS=(cross-entropy "${SEARNN[@]}")
+objective_of() {
+    case $1 in
+        cross-entropy) OBJECTIVE=(--criterion cross_entropy) ;;
+        searnn-*) searnn "$1" --searnn-roll-in "${ROLL_IN:-learned}" --searnn-cost edit --searnn-cells "$CELLS" ;;
+        *) return 1 ;;
+    esac
+}
 SEEDS=${SEEDS:-1 2 3}
 
 TASK_FLAGS=(--task search_translation --source-lang noisy --target-lang clean)
-DECODERS=(greedy beam)
+DECODERS=${DECODERS:-greedy beam}
 DECODE_FLAGS=(--batch-size 128 --beam 3 --max-len-a 1 --max-len-b 5)
 METRIC=edit_distance CONDITION="of the gold length, REPLACE=$REPLACE"
 checkpoint_of() { echo checkpoint_last.pt; }  # all after the same number of updates

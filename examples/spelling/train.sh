@@ -9,9 +9,4 @@ OPTIMIZER_FLAGS=(--optimizer adam --lr "${LR:-2e-3}" --clip-norm 1.0 --lr-schedu
     --total-num-update "$UPDATES" --max-update "$UPDATES")
 SELECTION_FLAGS=(--eval-edit-distance --eval-edit-distance-args '{"beam": 1, "max_len_a": 1, "max_len_b": 5}' --best-checkpoint-metric edit_distance)
 
-case $METHOD in
-    cross-entropy) OBJECTIVE=(--criterion cross_entropy) ;;
-    searnn-*) searnn "$METHOD" --searnn-roll-in "${ROLL_IN:-learned}" --searnn-cost edit --searnn-cells "$CELLS" ;;
-    *) unknown_method ;;
-esac
 train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" "${OBJECTIVE[@]}"

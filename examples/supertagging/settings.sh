@@ -14,15 +14,20 @@ fi
 RUNS=$WORK
 
 # Rows of the table. The control is cross entropy continued for the same number of updates at the same learning rate.
-METHODS=(cross-entropy cross-entropy-continued)
-for objective in direct hinge; do
-    for top_k in squared-distance successive; do
-        METHODS+=("soft-beam-$objective-$top_k-constant" "soft-beam-$objective-$top_k-annealed")
-    done
-done
+METHODS=(cross-entropy cross-entropy-continued
+    soft-beam-direct soft-beam-direct-annealed soft-beam-direct-successive soft-beam-direct-annealed-successive
+    soft-beam-hinge soft-beam-hinge-annealed soft-beam-hinge-successive soft-beam-hinge-annealed-successive)
+ANNEALED=(--soft-beam-alpha 1 --soft-beam-alpha-growth 30 --soft-beam-alpha-max 1000)
+objective_of() {
+    case $1 in
+        cross-entropy | cross-entropy-continued) OBJECTIVE=(--criterion cross_entropy) ;;
+        soft-beam-*) soft_beam "$1" ;;
+        *) return 1 ;;
+    esac
+}
 SEEDS=${SEEDS:-1 2}
 
 TASK_FLAGS=(--task search_tagging --source-lang words --target-lang labels)
-DECODERS=(greedy beam soft-beam)
+DECODERS=${DECODERS:-greedy beam soft-beam}
 DECODE_FLAGS=(--batch-size 64 --beam 3 --soft-beam-decode-alpha "${DECODE_ALPHA:-10}")
 METRIC=tag_accuracy

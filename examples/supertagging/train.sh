@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# bash train.sh METHOD SEED. METHOD: cross-entropy, cross-entropy-continued, or
-# soft-beam-{direct,hinge}-{squared-distance,successive}-{constant,annealed}
+# bash train.sh METHOD SEED. METHOD: cross-entropy, cross-entropy-continued or soft-beam-..., as run.sh lists them
 . "$(dirname "$0")/settings.sh"
 
 begin_training "$@"
@@ -11,28 +10,10 @@ OPTIMIZER_FLAGS=(--optimizer adam --clip-norm 5.0)
 SELECTION_FLAGS=(--best-checkpoint-metric accuracy_beam --maximize-best-checkpoint-metric)
 CONTINUE_FLAGS=(--finetune-from-model "$BASE/checkpoint_best.pt" --lr "${SEARCH_LR:-1e-4}" --max-epoch "$SEARCH_EPOCHS")
 
-case $METHOD in
-    cross-entropy)
-        train "$BASE" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" \
-            --criterion cross_entropy --lr 1e-3 --lr-scheduler reduce_lr_on_plateau --lr-shrink 0.5 --lr-patience 1 \
-            --max-epoch "$EPOCHS"
-        exit
-        ;;
-    cross-entropy-continued) OBJECTIVE=(--criterion cross_entropy) ;;
-    soft-beam-direct-*) OBJECTIVE=(--criterion soft_beam_direct) ;;
-    soft-beam-hinge-*) OBJECTIVE=(--criterion soft_beam_hinge) ;;
-    *) unknown_method ;;
-esac
-case $METHOD in
-    soft-beam-*) OBJECTIVE+=(--soft-beam-size 3 --soft-beam-scores "${SCORES:-log-probs}" --search-nll-weight "${NLL_WEIGHT:-2}") ;;
-esac
-case $METHOD in
-    *-squared-distance-*) OBJECTIVE+=(--soft-beam-top-k squared-distance) ;;
-    *-successive-*) OBJECTIVE+=(--soft-beam-top-k successive) ;;
-esac
-case $METHOD in
-    *-constant) OBJECTIVE+=(--soft-beam-alpha "${ALPHA:-10}") ;;
-    *-annealed) OBJECTIVE+=(--soft-beam-alpha 1 --soft-beam-alpha-growth 30 --soft-beam-alpha-max 1000) ;;
-esac
+if [ "$METHOD" = cross-entropy ]; then
+    train "$BASE" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" "${OBJECTIVE[@]}" \
+        --lr 1e-3 --lr-scheduler reduce_lr_on_plateau --lr-shrink 0.5 --lr-patience 1 --max-epoch "$EPOCHS"
+    exit
+fi
 train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" \
     "${CONTINUE_FLAGS[@]}" "${OBJECTIVE[@]}"

@@ -52,6 +52,14 @@ def ccgbank(folder: Path) -> Path:
     return folder
 
 
+def ud_ccg(folder: Path) -> Path:
+    """A word, its part of speech and its supertag a line."""
+    for split in ("train", "dev", "test"):
+        rows = ("".join(f"{word}\tX\t{NAMES.get(word, 'N')}\n" for word in words) for words in sentences(60))
+        write(folder / f"{split}.tsv", "".join(f"{row}\n" for row in rows))
+    return folder
+
+
 def conll2000(folder: Path) -> Path:
     labels = {"in": "B-PP", ".": "O", "sees": "B-VP"}
     for split in ("train", "test"):
@@ -103,30 +111,50 @@ def iwslt14(folder: Path) -> Path:
     return folder / "de-en.tgz"
 
 
+BASE = "cross-entropy cross-entropy-continued"
+# Example, corpus, methods, decoders, what its table is of, and the control in its table of differences. A command of
+# fairseq takes five seconds to begin, so each family of methods and each decoder is here once or twice.
 RUNS = [
-    ("ner", germeval, "cross-entropy dss-soft-argmax-annealed", "chunk F1 (%)"),
-    ("supertagging", ccgbank, "cross-entropy soft-beam-direct-squared-distance-constant", "tag accuracy (%)"),
-    ("chunking", conll2000, "cross-entropy searnn-kl-mixed", "chunk F1 (%)"),
-    ("ocr", letters, "cross-entropy searnn-sll-learned-5", "wrong letters (%)"),
-    ("spelling", text, "cross-entropy searnn-ll-learned", "edit distance (%)"),
-    ("multi30k_de_en", parallel, "cross-entropy soft-beam-direct searnn-kl-mixed", "BLEU"),
-    ("iwslt14_de_en", iwslt14, "cross-entropy dss-soft-sample-annealed", "BLEU"),
+    ("ner", germeval, f"{BASE} dss-soft-argmax-annealed", "beam", "chunk F1 (%)", "cross-entropy-continued"),
+    ("supertagging", ccgbank, f"{BASE} soft-beam-direct", "soft-beam", "tag accuracy (%)", "cross-entropy-continued"),
+    (
+        "streaming",
+        ud_ccg,
+        f"{BASE} minimum-risk",
+        "greedy beam-3-logits",
+        "tag accuracy (%)",
+        "cross-entropy-continued",
+    ),
+    ("chunking", conll2000, "cross-entropy searnn-kl-mixed", "greedy beam", "chunk F1 (%)", "cross-entropy"),
+    ("ocr", letters, "cross-entropy searnn-sll-learned-5", "greedy", "wrong letters (%)", None),
+    ("spelling", text, "cross-entropy searnn-ll-learned", "beam", "edit distance (%)", None),
+    ("multi30k_de_en", parallel, f"{BASE} soft-beam-direct", "soft-beam", "BLEU", "cross-entropy-continued"),
+    ("iwslt14_de_en", iwslt14, "cross-entropy searnn-control searnn-kl-mixed", "greedy", "BLEU", "searnn-control"),
 ]
 
 
 @pytest.mark.skipif(not (ROOT / ".venv" / ".complete").exists(), reason="the examples use .venv: scripts/env.sh")
-@pytest.mark.parametrize("name,corpus,methods,metric", RUNS, ids=[run[0] for run in RUNS])
-def test_an_example_goes_from_the_published_format_to_its_table(tmp_path, name, corpus, methods, metric):
+@pytest.mark.parametrize("name,corpus,methods,decoders,metric,control", RUNS, ids=[run[0] for run in RUNS])
+def test_an_example_goes_from_the_published_format_to_its_table(
+    tmp_path, name, corpus, methods, decoders, metric, control
+):
     work = tmp_path / "work"
-    settings = {"SMOKE": "1", "SEEDS": "1", "WORK": str(work), "ONLY": methods, "OMP_NUM_THREADS": "1"}
+    settings = {"SMOKE": "1", "SEEDS": "1", "WORK": str(work), "OMP_NUM_THREADS": "1"}
+    settings |= {"ONLY": methods, "DECODERS": decoders}
     command = ["bash", str(ROOT / "examples" / name / "run.sh"), str(corpus(tmp_path / "data"))]
     for attempt in ("first", "again"):
-        done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=1200)
         assert done.returncode == 0, done.stdout + done.stderr
-        rows = re.findall(r"^\| ([a-z0-9-]+) \|(.*)\|$", done.stdout, flags=re.MULTILINE)[1:]  # the first is the head
+        runs = next(work.rglob("results-test.md")).parent
+        results = (runs / "results-test.md").read_text()
+        rows = re.findall(r"^\| ([a-z0-9-]+) \|(.*)\|$", results, flags=re.MULTILINE)[1:]  # the first is the head
         assert [row[0].removeprefix("lstm-") for row in rows] == methods.split(), attempt
         assert all(re.match(r" \d", row[1]) for row in rows)
+        assert results in done.stdout
     assert f"test {metric}" in done.stdout and "trained already" in done.stdout
-    runs = next(work.rglob("results-test.md")).parent
-    assert (runs / "results-test.md").read_text() in done.stdout
     assert (runs / "results-test.png").read_bytes().startswith(b"\x89PNG")
+    differences = runs / "results-test-differences.md"
+    assert differences.exists() == (control is not None)
+    if control:
+        assert re.match(rf"difference to (lstm-)?{control} \(", differences.read_text())
+        assert differences.read_text() in done.stdout and "–" not in differences.read_text()
