@@ -15,9 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from fairseq.scoring import build_scorer
-
-import seqsearch_fairseq  # noqa: F401  registers the scorers
+import seqsearch_fairseq
 
 PREPARE = Path(__file__).with_name("prepare_tagging.py")
 WORDS, KINDS, LENGTH = 20_000, ("PER", "LOC", "ORG"), 25
@@ -81,6 +79,9 @@ def run_prepare(folder: Path) -> tuple[float, int]:
 
 def scoring(name: str, draws: Random) -> float:
     """Seconds of CPU time from lines of labels to the printed score."""
+    seqsearch_fairseq.register()
+    from fairseq.scoring import build_scorer
+
     gold, predicted = ([" ".join(labels) for labels in sentences(LABELS, draws)] for _ in range(2))
     build_scorer(name, None).result_string()  # loads what it needs
     begin = time.process_time()

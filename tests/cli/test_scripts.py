@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import commands
@@ -64,7 +65,8 @@ def test_a_share_that_leaves_nothing_to_train_on_is_refused():
 
 
 @pytest.mark.parametrize(
-    "work,size", [("dss", "tagger"), ("soft-beam", "tagger"), ("searnn", "ocr"), ("data", "labels")]
+    "work,size",
+    [("dss", "tagger"), ("soft-beam", "tagger"), ("searnn", "ocr"), ("rivals", "tagger"), ("data", "labels")],
 )
 def test_the_benchmark_prints_one_object_a_row(work, size):
     out = succeeded("benchmark.py", work, "--size", size, "--runs", 1, "--json", "--cpu")
@@ -151,9 +153,59 @@ def test_scores_become_a_table_and_a_bar_chart(tmp_path):
     assert not list(tmp_path.glob("*.tmp"))
 
 
+def drawn(monkeypatch, folder: Path, scores: dict, decoders: list[str], rows: int):
+    """The figure of a chart, still open, and where its parts lie."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.syspath_prepend(SCRIPTS)
+    import results
+
+    figures = []
+    monkeypatch.setattr(pyplot, "close", figures.append)
+    methods = [f"soft-beam-hinge-logits-annealed-k{i}" for i in range(rows)]
+    found = defaultdict(list, {(method, decoder): scores[decoder] for method in methods for decoder in decoders})
+    results.draw(str(folder / "chart.png"), "test tag accuracy (%)", methods, decoders, found)
+    return figures[0]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 12])
+@pytest.mark.parametrize(
+    "decoders", [["greedy", "beam"], ["greedy", "beam-3", "beam-10", "beam-3-logits", "beam-10-logits"]]
+)
+def test_the_legend_is_outside_of_the_bars(tmp_path, monkeypatch, rows, decoders):
+    figure = drawn(monkeypatch, tmp_path, {decoder: [60.0, 62.0] for decoder in decoders}, decoders, rows)
+    [legend], [axes] = figure.legends, figure.axes
+    place = legend.get_window_extent()
+    assert not place.overlaps(axes.get_tightbbox())
+    assert 0 <= place.x0 and place.x1 <= figure.bbox.x1 and place.y1 <= figure.bbox.y1
+    assert axes.get_tightbbox().x0 > -1  # of a pixel
+
+
+def test_a_chart_of_zeros_says_so(tmp_path, monkeypatch, capsys):
+    figure = drawn(monkeypatch, tmp_path, {"greedy": [0.0, 0.0]}, ["greedy"], 2)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["all scores are 0"]
+    assert capsys.readouterr().err == f"{tmp_path / 'chart.png'}: all scores are 0, so there are no bars\n"
+
+
+@pytest.mark.parametrize("scores", [[-5.0, -4.0], [-1.0], [42.0], [-3.0, 2.0], [0.0, 1e-3]])
+def test_every_bar_is_within_the_chart(tmp_path, monkeypatch, capsys, scores):
+    figure = drawn(monkeypatch, tmp_path, {"greedy": scores, "beam": scores[:1]}, ["greedy", "beam"], 1)
+    low, high = figure.axes[0].get_xlim()
+    assert low <= min(scores) and max(scores) <= high and (low < min(scores) or high > max(scores))
+    assert figure.axes[0].get_xlabel().endswith("begin at zero)") == (not low <= 0 <= high)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_score_that_is_no_number_is_refused(tmp_path):
+    known = ["--method", "m", "--decoder", "d", "--seed", "1", "--metric", "F1", "--signature", "s", "--score", "nan"]
+    assert "argument --score: must be a number, got nan" in refused("results.py", "add", tmp_path, *known)
+
+
 def test_a_folder_without_scores_is_named(tmp_path):
     done = commands.script("results.py", "table", tmp_path)
     assert done.returncode == 1 and f"no results in {tmp_path}" in done.stderr
+    keep(tmp_path, "cross-entropy", "greedy", 1, 50)
+    done = commands.script("results.py", "table", tmp_path, "--decoders", "beam", "--write", tmp_path / "table")
+    assert done.returncode == 1 and "of these methods, seeds and decoders" in done.stderr
 
 
 def test_scores_of_two_kinds_make_no_table(tmp_path):
