@@ -7,6 +7,8 @@ import pytest
 import torch
 from commands import OPTIMIZER, TINY
 
+from seqsearch_fairseq.errors import sentence
+
 SOFT_BEAM = ["--criterion", "soft_beam_direct"]
 
 
@@ -67,5 +69,36 @@ def test_a_checkpoint_that_would_run_code_ends_the_command_with_a_failure(traine
     process = commands.start("generate", *commands.decode_flags(model.data, model.task, tmp_path / "attack.pt"))
     status, _, err = commands.finish(process)
     assert status not in (0, None)
-    assert "Weights only load failed" in err
+    assert err.strip().splitlines()[-1].startswith(f"error: the checkpoint {tmp_path / 'attack.pt'} is refused: ")
+    assert "Traceback" not in err
     assert not (tmp_path / "traces").exists()
+
+
+COMBINATIONS = {
+    "--sampling": "--sampling requires --nbest to be equal to --beam",
+    "--nbest 5": "--nbest must be in [1, 2], the width of the beam, got 5",
+    "--nbest 0": "--nbest must be in [1, 2], the width of the beam, got 0",
+    "--sampling-topk 3": "--sampling-topk requires --sampling",
+    "--sampling --nbest 2 --sampling-topk 5000": "--sampling-topk must be at most 8, the size of the vocabulary, got",
+    "--diverse-beam-groups 3": "DiverseBeamSearch requires --beam to be divisible by the number of groups",
+    "--temperature 0": "--temperature must be greater than 0",
+    "--prefix-size 2": "search_tagging does not support --prefix-size, got 2; leave it out",
+    "--constraints": "--constraints needs constraints with each sentence, which fairseq-interactive reads",
+    "--print-alignment hard": "--print-alignment needs a model with attention",
+    "--print-step": "--print-step is for models that refine their output",
+    "--retain-iter-history": "--retain-iter-history is for models that refine their output",
+    "--max-tokens 1": "Sentences lengths should not exceed max_tokens=1",
+    "--lm-path nowhere.pt": "the checkpoint nowhere.pt does not exist",
+    "--results-path /dev/null/results": "/dev/null/results: Not a directory",
+}
+
+
+@pytest.mark.parametrize("flags", COMBINATIONS)
+def test_generation_flags_that_do_not_fit_are_one_sentence(trained, flags):
+    model = trained("tagger_lstm")
+    with pytest.raises(Exception) as caught:
+        commands.generate(
+            model.data, model.task, model.checkpoint, "--gen-subset", "valid", "--beam", 2, *flags.split()
+        )
+    said = sentence(caught.value)
+    assert said is not None and said.startswith(COMBINATIONS[flags]), caught.value

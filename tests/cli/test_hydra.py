@@ -67,3 +67,13 @@ def test_hydra_trains_with_searnn(tagging, tmp_path):
     done = subprocess.run(argv, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert re.search(r'"train_best_cost": "[0-9.]+"', done.stdout)
+
+
+def test_hydra_trains_with_a_growing_beam(tagging, tmp_path):
+    arguments = from_command_line(tmp_path, tagging.data)
+    replaced = [*(a for a in arguments if "criterion" not in a), "criterion._name=beam_search_optimization"]
+    chosen = ["+criterion.beam_training_size=4", "+criterion.beam_search_optimization_start_size=2"]
+    argv = [sys.executable, "-m", "fairseq_cli.hydra_train", *replaced, *chosen]
+    done = subprocess.run(argv, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r'"train_beam_size": "2"', done.stdout)

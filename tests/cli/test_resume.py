@@ -33,11 +33,20 @@ CRITERIONS = {
         *("--dss-alpha", 0.5, "--dss-alpha-growth", 3),
     ],
     "searnn": ["--searnn-sampling", "policy=2", "--searnn-cells", 2, "--searnn-roll-in", "mixed"],
+    "global_likelihood": ["--global-likelihood-update", "every-step"],
+    "beam_search_optimization": [
+        *("--beam-training-size", 3, "--beam-search-optimization-start-size", 1),
+        *("--beam-search-optimization-growth-epochs", 1),
+    ],
+    "minimum_risk": ["--minimum-risk-candidates", "sample"],
 }
 LOGGED = {
     "soft_beam_direct": ["train_nll_loss", "train_alpha"],
     "differentiable_scheduled_sampling": ["train_nll_loss", "train_alpha", "train_gold_probability"],
     "searnn": ["train_best_cost", "train_roll_outs", "train_decoder_steps"],
+    "global_likelihood": ["train_gold_fell_out", "train_fall_place"],
+    "beam_search_optimization": ["train_beam_size", "train_violations"],
+    "minimum_risk": ["train_candidates", "train_expected_risk"],
 }
 
 

@@ -2,6 +2,7 @@
 
 import commands
 import pytest
+import torch
 from commands import OPTIMIZER, SMALL, TINY
 
 from seqsearch_fairseq.errors import UsageError
@@ -119,3 +120,23 @@ def test_scheduled_sampling_logs_its_schedule_and_exposure_bias(trained, tmp_pat
     validation = log.logged("valid")[-1]
     bias = validation["valid_free_running_nll_loss"] - validation["valid_nll_loss"]
     assert validation["valid_exposure_bias"] == pytest.approx(bias, abs=2e-3)
+
+
+RIVALS = {
+    "global_likelihood": {"gold_fell_out"},
+    "beam_search_optimization": {"violations", "beam_size"},
+    "minimum_risk": {"candidates", "expected_risk", "oracle_cost", "best_cost"},
+}
+
+
+@pytest.mark.parametrize("criterion", RIVALS)
+@pytest.mark.parametrize("arch", ["transformer", "tagger_lstm"])
+def test_the_rivals_log_what_their_beam_found(trained, tmp_path, arch, criterion):
+    log = fine_tune(trained(arch), criterion, tmp_path, "--beam-training-size", 3)
+    training, validation = log.logged("train")[-1], log.logged("valid")[-1]
+    assert logged_names(training, "train_") >= {"loss", "objective", "nll_loss", *RIVALS[criterion]}
+    assert "train_hard_beam_cost" not in training
+    assert logged_names(validation, "valid_") >= {"hard_beam_cost", *RIVALS[criterion]}
+    scores = "log-probs" if criterion == "minimum_risk" else "logits"
+    kept = torch.load(tmp_path / "checkpoint_best.pt", weights_only=True)["task_state"]
+    assert kept["trained_scores"] == scores

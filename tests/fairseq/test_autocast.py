@@ -6,10 +6,13 @@ from glue import make_criterion
 
 from seqsearch_fairseq.algorithms import scheduled_sampling as scheduled_sampling_module
 from seqsearch_fairseq.algorithms import step as step_module
+from seqsearch_fairseq.algorithms.beam_training import global_likelihood as likelihood_module
+from seqsearch_fairseq.algorithms.beam_training import minimum_risk as risk_module
 from seqsearch_fairseq.algorithms.searnn import algorithm as searnn_module
 
 CRITERIONS = [("soft_beam_direct", {}), ("differentiable_scheduled_sampling", {"dss_decay": "always"})]
 CRITERIONS += [("searnn", {"searnn_roll_in": "reference", "searnn_roll_out": "reference"})]
+CRITERIONS += [("global_likelihood", {"beam_training_scores": "log-probs"}), ("minimum_risk", {})]
 
 
 @pytest.mark.parametrize("criterion,flags", CRITERIONS)
@@ -22,6 +25,8 @@ def test_the_search_is_in_float32(loaded, monkeypatch, arch, criterion, flags):
         (step_module, "_mix_rows"),
         (scheduled_sampling_module, "emit"),
         (searnn_module, "searnn_loss"),
+        (likelihood_module, "masked_logsumexp"),
+        (risk_module, "masked_softmax"),
     ):
         whole_function = getattr(module, name)
 

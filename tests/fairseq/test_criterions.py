@@ -1,17 +1,29 @@
-"""`soft_beam_direct` and `soft_beam_hinge` as the trainer sees them."""
+"""The criterions that search, as the trainer sees them."""
 
 import math
 
 import pytest
 import torch
+from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY
 from fairseq.criterions.cross_entropy import CrossEntropyCriterion
 from glue import make_criterion
 
+from seqsearch_fairseq.criterions.annealed_criterion import AnnealedCriterion
 from seqsearch_fairseq.criterions.soft_beam import parse_label_cost
 from seqsearch_fairseq.errors import UsageError
 
-CRITERIONS = ["soft_beam_direct", "soft_beam_hinge"]
+RIVALS = ["global_likelihood", "beam_search_optimization", "minimum_risk"]
+CRITERIONS = ["soft_beam_direct", "soft_beam_hinge", *RIVALS]
 ARCHS = ["lstm", "transformer", "tagger_lstm"]
+
+
+def peaked(criterion: str) -> dict:
+    """Flags for an alpha at which the relaxation matters, of the criterions that relax."""
+    return {} if criterion in RIVALS else {"soft_beam_alpha": 2.0}
+
+
+def scored_by(criterion: str, scores: str) -> dict:
+    return {f"{'beam_training' if criterion in RIVALS else 'soft_beam'}_scores": scores}
 
 
 def per_sentence(criterion, model, batches) -> torch.Tensor:
@@ -24,7 +36,7 @@ def per_sentence(criterion, model, batches) -> torch.Tensor:
 @pytest.mark.parametrize("arch", ARCHS)
 def test_a_sentences_loss_does_not_depend_on_its_batch(loaded, arch, criterion, training):
     model = loaded(arch, double=True)
-    loss = make_criterion(criterion, model.task, soft_beam_alpha=2.0).double().train(training)
+    loss = make_criterion(criterion, model.task, **peaked(criterion)).double().train(training)
     together = per_sentence(loss, model.model, [model.batch()])
     alone = per_sentence(loss, model.model, model.one_by_one())
     assert together.dtype == torch.float64
@@ -44,7 +56,7 @@ def test_float32_is_batched_as_well(loaded, arch, criterion):
 @pytest.mark.parametrize("arch", ARCHS)
 def test_gradients_do_not_depend_on_the_batch(loaded, arch, criterion):
     def gradients(model, batches):
-        loss = make_criterion(criterion, model.task, soft_beam_alpha=2.0).double()
+        loss = make_criterion(criterion, model.task, **peaked(criterion)).double()
         model.model.zero_grad()
         for batch in batches:
             loss(model.model, batch)[0].backward()
@@ -84,7 +96,7 @@ def test_the_sample_size_is_that_of_cross_entropy(loaded, sentence_avg, unit):
 def test_nll_loss_is_cross_entropy_and_a_weight_adds_it(loaded, arch, criterion, scores):
     model = loaded(arch, double=True)
     expected, _, _ = CrossEntropyCriterion(model.task, False)(model.model, model.batch())
-    loss = make_criterion(criterion, model.task, search_nll_weight=1.0, soft_beam_scores=scores).double()
+    loss = make_criterion(criterion, model.task, search_nll_weight=1.0, **scored_by(criterion, scores)).double()
     total, _, logs = loss(model.model, model.batch())
     expected = expected.double()  # fairseq adds it up in float32
     torch.testing.assert_close(logs["nll_loss"], expected.detach(), rtol=1e-5, atol=0)
@@ -119,7 +131,8 @@ def test_a_half_precision_model_searches_in_float32(loaded, arch, criterion, dty
     loss = make_criterion(criterion, model.task).to(dtype)  # fairseq's trainer casts the criterion too
     half = per_sentence(loss, half_model, [model.batch()])
     assert half.dtype == torch.float32
-    torch.testing.assert_close(half.mean(), whole.mean(), rtol=0.1, atol=0.1)
+    close = 0.3 if criterion == "beam_search_optimization" else 0.1  # one more violation, and the search goes elsewhere
+    torch.testing.assert_close(half.mean(), whole.mean(), rtol=close, atol=0.1)
 
 
 @pytest.mark.parametrize("criterion", CRITERIONS)
@@ -128,6 +141,15 @@ def test_a_half_precision_model_gets_finite_gradients(loaded, criterion):
     model.model.bfloat16()
     make_criterion(criterion, model.task).bfloat16()(model.model, model.batch())[0].backward()
     assert all(bool(p.grad.isfinite().all()) for p in model.model.parameters() if p.grad is not None)
+
+
+def test_all_that_anneals_an_alpha_shares_one_schedule():
+    kinds = [
+        CRITERION_REGISTRY[name]
+        for name, settings in CRITERION_DATACLASS_REGISTRY.items()
+        if any(field.endswith("_alpha_growth") for field in settings.__dataclass_fields__)
+    ]
+    assert len(kinds) == 3 and all(issubclass(kind, AnnealedCriterion) for kind in kinds)
 
 
 @pytest.mark.parametrize("epoch,alpha", [(1, 2.0), (2, 6.0), (3, 10.0), (50, 10.0)])

@@ -138,7 +138,7 @@ def test_auto_decodes_as_the_checkpoint_was_trained(tagging, over_logits, decode
 
 def test_a_checkpoint_that_says_nothing_is_decoded_with_log_probs(tagging, over_logits, tmp_path):
     state = torch.load(over_logits[0])
-    assert state["task_state"] == {"trained_scores": "logits"}
+    assert state["task_state"]["trained_scores"] == "logits"
     state["task_state"] = {}
     torch.save(state, tmp_path / "old.pt")
     shared = ("--beam", 3, "--batch-size", 20)
@@ -161,7 +161,7 @@ def test_validation_in_training_searches_over_logits(tagging, over_logits):
 def test_fine_tuning_with_cross_entropy_goes_back_to_log_probs(tagging, over_logits, tmp_path):
     flags = [*TINY["tagger_lstm"], *OPTIMIZER, "--criterion", "cross_entropy", "--finetune-from-model", over_logits[0]]
     commands.train(tagging.data, tagging.task, tmp_path, *flags, "--max-update", 1)
-    assert torch.load(tmp_path / "checkpoint_last.pt")["task_state"] == {"trained_scores": "log-probs"}
+    assert torch.load(tmp_path / "checkpoint_last.pt")["task_state"]["trained_scores"] == "log-probs"
 
 
 def test_an_ensemble_of_both_kinds_must_choose(tagging, trained, over_logits):
