@@ -37,6 +37,8 @@ class SoftBeamGenerator(nn.Module):
         one_label_a_word: the output has exactly the source's length.
     """
 
+    candidates: torch.Tensor
+
     def __init__(
         self, model, task, beam_size, alpha, max_len_a=0.0, max_len_b=200, min_len=1, length_penalty=1.0, normalise=True
     ):
