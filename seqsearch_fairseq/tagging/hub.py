@@ -52,9 +52,7 @@ class TaggerHubInterface(GeneratorHubInterface):
                 sentence longer than the model reads.
         """
         if isinstance(sentences, str):
-            one = {
-                name: [cast(Sentence, values)] for name, values in (factors or {}).items()
-            }
+            one = {name: [cast(Sentence, values)] for name, values in (factors or {}).items()}
             return self._tag([sentences], one, tokenize, language, options)[0]
         return self._tag(sentences, factors or {}, tokenize, language, options)
 
