@@ -25,6 +25,8 @@ KNOWN = (
     Known(r"'pin_memory' argument is set as true but no accelerator is found", r"torch\.utils\.data"),
     Known(r"Support for mismatched key_padding_mask and attn_mask is deprecated", r"torch\.nn"),
     Known(r"`torch\.jit\.script` is deprecated", r"torch\.jit", DeprecationWarning),
+    Known(r"`torch\.nn\.utils\.weight_norm` is deprecated", r"torch\.nn", FutureWarning),
+    Known(r"Positional args are being deprecated, use kwargs instead", r"fairseq\.modules", FutureWarning),
     Known(r"`torch\.(cuda|cpu)\.amp\.\w+\(args\.\.\.\)` is deprecated", r"fairseq\b", FutureWarning),
 )
 
