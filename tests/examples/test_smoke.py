@@ -129,7 +129,7 @@ RUNS = [
     ("ocr", letters, "cross-entropy searnn-sll-learned-5", "greedy", "wrong letters (%)", None),
     ("spelling", text, "cross-entropy searnn-ll-learned", "beam", "edit distance (%)", None),
     ("multi30k_de_en", parallel, f"{BASE} soft-beam-direct", "soft-beam", "BLEU", "cross-entropy-continued"),
-    ("iwslt14_de_en", iwslt14, "cross-entropy searnn-control searnn-kl-mixed", "greedy", "BLEU", "searnn-control"),
+    ("iwslt14_de_en", iwslt14, "cross-entropy dss-none dss-soft-sample-annealed", "greedy", "BLEU", "dss-none"),
 ]
 
 
