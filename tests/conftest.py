@@ -11,7 +11,9 @@ for folder in (Path(__file__).parent, Path(__file__).parents[1]):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-from seqsearch_fairseq._warnings import KNOWN  # noqa: E402  (found through the paths above)
+from seqsearch_fairseq._warnings import KNOWN, hide_known  # noqa: E402  (found through the paths above)
+
+hide_known()  # while test modules are imported, which pytest's own filters do not cover
 
 settings.register_profile("suite", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("suite")

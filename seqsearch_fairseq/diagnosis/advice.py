@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from seqsearch_fairseq.diagnosis.measures import Diagnosis
 
-# From these on a figure is worth an attempt, by what the project's own tables show (docs/which-training.md).
+# From these on a figure is worth an attempt. They are rules of thumb, not fitted to any table.
 MUCH_EXPOSURE_BIAS = 0.5  # bits a token
 MUCH_GAIN = 1.0  # points of quality
 MUCH_ORACLE_GAIN = 5.0  # points: the best of K is always somewhat better than the first

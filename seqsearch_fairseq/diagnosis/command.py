@@ -4,7 +4,6 @@ import argparse
 import logging
 import os
 import sys
-from pathlib import Path
 
 from seqsearch_fairseq.data.preparation import at_least_one
 from seqsearch_fairseq.errors import UsageError
@@ -36,10 +35,11 @@ def add_parser(commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print; return the exit status."""
     try:
-        print(_report(args))
+        report = _report(args)
     except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    print(report)
     return 0
 
 
@@ -48,6 +48,7 @@ def _report(args: argparse.Namespace) -> str:
     import torch
     from fairseq import checkpoint_utils, utils
 
+    from seqsearch_fairseq import checkpoints
     from seqsearch_fairseq.adapters import check_decoder
     from seqsearch_fairseq.data.files import progress
     from seqsearch_fairseq.diagnosis.measures import diagnose
@@ -55,9 +56,8 @@ def _report(args: argparse.Namespace) -> str:
     from seqsearch_fairseq.tasks.search_task import SearchTask
 
     logging.getLogger().setLevel(logging.WARNING)  # fairseq's import lets everybody's messages through
-    if not Path(args.path).is_file():
-        raise UsageError(f"the checkpoint {args.path} does not exist")
-    (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([args.path], {"data": args.data})
+    with checkpoints.loading(args.path):
+        (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([args.path], {"data": args.data})
     if not isinstance(task, SearchTask):
         raise UsageError(f"{args.path} must be a checkpoint of {TASKS}, it is of {type(task).__name__}")
     check_decoder(model.decoder)

@@ -3,7 +3,6 @@
 from argparse import Namespace
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from seqsearch_fairseq.adapters import LOCAL_SCORES, FairseqStep
@@ -55,10 +54,3 @@ def text_of(task, tokens: list[int]) -> str:
     """Tokens without padding and end of sentence, with spaces between them."""
     symbols, left_out = task.target_dictionary.symbols, {task.target_dictionary.pad(), task.target_dictionary.eos()}
     return " ".join(symbols[token] for token in tokens if token not in left_out)
-
-
-def on_device(sample: dict, device: torch.device) -> dict:
-    """A batch with its tensors on `device`."""
-    from fairseq import utils
-
-    return utils.move_to_cuda(sample, device) if device.type == "cuda" else sample

@@ -25,8 +25,8 @@ from seqsearch_fairseq.adapters import FairseqStep, encode
 from seqsearch_fairseq.algorithms.scheduled_sampling import scheduled_sampling
 from seqsearch_fairseq.diagnosis.decoding import gold_scores, k_best, text_of
 from seqsearch_fairseq.diagnosis.quality import quality_of
+from seqsearch_fairseq.generation.scored_ensemble import LOG_PROBS, LOGITS
 
-LOG_PROBS, LOGITS = "log-probs", "logits"
 SAME_SCORE = 1e-4  # scores that differ by less are equal
 
 

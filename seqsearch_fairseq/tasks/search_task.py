@@ -152,12 +152,13 @@ class SearchTask(TranslationTask):
 
     @contextmanager
     def decoding_with(self, scores: str):
-        """A context in which hypotheses add up `scores`, a name of `adapters.LOCAL_SCORES`."""
-        before, self.cfg.decode_scores = self.cfg.decode_scores, scores
+        """A context in which fairseq's beam search decodes and adds up `scores`, a name of `adapters.LOCAL_SCORES`."""
+        before = self.cfg.decoder, self.cfg.decode_scores
+        self.cfg.decoder, self.cfg.decode_scores = "beam", scores
         try:
             yield
         finally:
-            self.cfg.decode_scores = before
+            self.cfg.decoder, self.cfg.decode_scores = before
 
     def begin_epoch(self, epoch, model):
         super().begin_epoch(epoch, model)

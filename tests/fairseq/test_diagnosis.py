@@ -121,6 +121,13 @@ def test_a_translation_model_is_measured_by_bleu(trained, arch):
     assert found.quality == "BLEU" and found.oracle > found.beam_log_probs and found.exposure_bias > 0
 
 
+@pytest.mark.parametrize("decoder", ["greedy", "soft-beam"])
+def test_the_decoder_that_a_model_was_trained_with_does_not_matter(trained, decoder):
+    plain, other = (Loaded.from_checkpoint(trained("lstm"), **options) for options in ({}, {"decoder": decoder}))
+    found = [diagnose(loaded.task, loaded.model, loaded.batches("valid", 24), 3) for loaded in (plain, other)]
+    assert found[0] == found[1] and other.task.cfg.decoder == decoder
+
+
 def test_exposure_bias_is_what_scheduled_sampling_logs_at_validation(trained, tmp_path):
     model = trained("tagger_lstm")
     loaded = Loaded.from_checkpoint(model)
@@ -192,6 +199,7 @@ def test_the_command_prints_the_figures_of_the_validation_set(trained):
         (["--beam", 4], r"--beam must be in \[1, 3\], the number of candidate tokens, got 4"),
         (["--gen-subset", "nowhere"], "split 'nowhere' is not in .*"),
         (["--path", "nowhere.pt"], "checkpoint nowhere.pt does not exist"),
+        (["--path", __file__], "is no checkpoint; name a file that fairseq-train wrote"),
     ],
 )
 def test_what_cannot_be_diagnosed_is_one_sentence(trained, options, message):
