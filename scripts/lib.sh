@@ -129,12 +129,12 @@ epochs() {
 generate() {
     local out=$1
     shift
-    mkdir -p "$(dirname "$out")"
-    if ! fairseq-generate --user-dir "$PLUGIN" "${DEVICE_FLAGS[@]}" "$@" > "$out.tmp" 2> "$out.log"; then
-        tail -n 5 "$out.log" | cut -c 1-500 >&2
-        fail "fairseq-generate failed; the whole log is $out.log"
-    fi
-    mv "$out.tmp" "$out"
+    generate_each "$@" --each "$out"
+}
+
+# generate_each FLAG... --each OUT FLAG... [--each OUT FLAG...]: fairseq-generate into several files, with FLAGs of all and of each.
+generate_each() {
+    python "$ROOT/scripts/generate_each.py" --user-dir "$PLUGIN" "${DEVICE_FLAGS[@]}" "$@" || fail "fairseq-generate failed"
 }
 
 # named_decoder NAME: the flags of a decoder that is called greedy, beam-WIDTH or beam-WIDTH-logits; false for any other name.
