@@ -1,8 +1,7 @@
-"""Run fairseq-generate several times, with packages imported once: FLAGS, and for each output its own flags.
+"""usage: python scripts/generate_each.py FLAG ... --each OUT FLAG ... [--each OUT FLAG ...]
 
-  python scripts/generate_each.py FLAG ... --each OUT FLAG ... --each OUT FLAG ...
-
-What a run prints is in the file OUT, whole or not at all; its messages are in OUT.log.
+Run fairseq-generate several times, with packages imported once: the first flags are for all runs, and after each OUT
+come that run's own. What a run prints is in the file OUT, whole or not at all; its messages are in OUT.log.
 Each run is a process of its own.
 """
 
