@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 from seqsearch_fairseq.diagnosis.measures import Diagnosis
 
-# From these on a figure is worth an attempt. They are rules of thumb, not fitted to any table.
-MUCH_EXPOSURE_BIAS = 0.5  # bits a token
+# From these on a figure is worth an attempt. Rules of thumb, with which the tables of examples/streaming agree.
+MUCH_EXPOSURE_BIAS = 0.75  # bits a token
 MUCH_GAIN = 1.0  # points of quality
+MUCH_LABEL_BIAS = 0.5  # points of quality
 MUCH_ORACLE_GAIN = 5.0  # points: the best of K is always somewhat better than the first
+VERY_MUCH_ORACLE_GAIN = 10.0  # points
 MANY_SEARCH_ERRORS = 5.0  # per cent of the sentences
 
 
@@ -28,6 +30,8 @@ def _exposure_bias(found: Diagnosis) -> str:
 def _beam_gain(found: Diagnosis) -> str:
     if found.beam_gain < MUCH_GAIN:
         return "Greedy search does as well as the beam: decode greedily."
+    if found.exposure_bias < MUCH_EXPOSURE_BIAS:
+        return f"Greedy search loses to beam {found.beam}: decode with a beam."
     return (
         f"Greedy search loses to beam {found.beam}: decode with a beam, or train with soft_beam_direct or "
         "differentiable_scheduled_sampling, which bring greedy search near the beam."
@@ -35,18 +39,22 @@ def _beam_gain(found: Diagnosis) -> str:
 
 
 def _label_bias(found: Diagnosis) -> str:
-    if found.label_bias < MUCH_GAIN:
+    if found.label_bias < MUCH_LABEL_BIAS:
         return "Logits are no better than log-probs: locally normalised scores suffice."
     return (
         "Locally normalised scores cannot revise an early decision: decode with --decode-scores logits, which needs no "
-        "training, and train with global_likelihood, best from a checkpoint of differentiable_scheduled_sampling or "
-        "soft_beam_direct."
+        "training, and train with minimum_risk, beam_search_optimization or global_likelihood, all for beam search."
     )
 
 
 def _oracle_gain(found: Diagnosis) -> str:
     if found.oracle_gain < MUCH_ORACLE_GAIN:
         return f"The {found.beam} best hypotheses hold little that is better than the first: a better model is needed."
+    if found.label_bias < MUCH_LABEL_BIAS and found.oracle_gain < VERY_MUCH_ORACLE_GAIN:
+        return (
+            f"The {found.beam} best hypotheses hold better ones than the first, but where there is no label bias "
+            "training to rank them seldom pays."
+        )
     return (
         f"The {found.beam} best hypotheses hold better ones than the first: minimum_risk and global_likelihood train "
         "the model to rank them."

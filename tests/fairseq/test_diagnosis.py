@@ -150,9 +150,9 @@ def test_exposure_bias_is_what_scheduled_sampling_logs_at_validation(trained, tm
     "measure,change,little,much",
     [
         ("exposure_bias", {"free_running_bits": 2.0}, "little to gain", "differentiable_scheduled_sampling"),
-        ("beam_gain", {"greedy": 78.0}, "decode greedily", "soft_beam_direct"),
+        ("beam_gain", {"greedy": 78.0}, "decode greedily", "decode with a beam"),
         ("label_bias", {"beam_logits": 83.0}, "log-probs: locally", "--decode-scores logits.*global_likelihood"),
-        ("oracle_gain", {"oracle": 90.0}, "a better model is needed", "minimum_risk"),
+        ("oracle_gain", {"oracle": 95.0}, "a better model is needed", "minimum_risk"),
         ("search_errors", {"search_errors": 20.0}, "mistakes are the model's", "beam_search_optimization"),
     ],
 )
@@ -161,6 +161,13 @@ def test_each_figure_has_its_advice(measure, change, little, much):
     changed = advice(FIGURES._replace(**change))
     assert re.search(much, changed[measure])
     assert {name for name, text in changed.items() if text != advice(FIGURES)[name]} == {measure}
+
+
+def test_advice_on_a_beam_and_on_ranking_depends_on_the_two_biases():
+    figures = FIGURES._replace(greedy=78.0, oracle=87.0)
+    assert "soft_beam_direct" not in advice(figures)["beam_gain"] and "seldom pays" in advice(figures)["oracle_gain"]
+    assert "soft_beam_direct" in advice(figures._replace(free_running_bits=2.0))["beam_gain"]
+    assert "minimum_risk" in advice(figures._replace(beam_logits=81.0))["oracle_gain"]
 
 
 def test_the_report_as_text_and_as_json():
