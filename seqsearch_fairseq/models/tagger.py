@@ -74,7 +74,7 @@ class TaggerEncoder(RecurrentEncoder):
     """Embeddings of words and of their factors, and a recurrent network over both.
 
     The network is bidirectional, or with `encoder_lookahead` N it reads from left to right, and an output holds what it
-    says at a word and, for N > 0, N words later. Alone, the latter is learned slowly: a word has to be kept for N steps.
+    says at a word and, for N > 0, N words later. Alone, the latter is learned slowly: the word must be kept N steps.
     Sentences are padded on the right. `factors` are the factors' dictionaries by name.
     """
 
