@@ -1,7 +1,6 @@
-"""usage: python scripts/generate_each.py FLAG ... --each OUT FLAG ... [--each OUT FLAG ...]
+"""Run fairseq-generate several times, with packages imported once: flags of all runs, and of each output.
 
-Run fairseq-generate several times, with packages imported once: the first flags are for all runs, and after each OUT
-come that run's own. What a run prints is in the file OUT, whole or not at all; its messages are in OUT.log.
+What a run prints is in the file OUT, whole or not at all; its messages are in OUT.log.
 Each run is a process of its own.
 """
 
@@ -12,12 +11,13 @@ from pathlib import Path
 from seqsearch_fairseq.programs import run_program
 
 SEPARATOR = "--each"
+USAGE = "usage: python scripts/generate_each.py FLAG ... --each OUT FLAG ... [--each OUT FLAG ...]"
 
 
 def main() -> int:
     shared, *runs = split(sys.argv[1:])
     if not shared or "--help" in shared or "-h" in shared or not runs or not all(runs):
-        print(__doc__)
+        print(USAGE, __doc__, sep="\n\n")
         return 0 if {"--help", "-h"} & set(shared) else 2
     from fairseq_cli import generate  # what takes seconds, once
 

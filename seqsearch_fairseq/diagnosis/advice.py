@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from seqsearch_fairseq.diagnosis.measures import Diagnosis
 
-# From these on a figure is worth an attempt. Rules of thumb, with which the tables of examples/streaming agree.
+# From these on a figure is worth an attempt. Rules of thumb, with which the tables of examples/streaming agree, but for
+# one: with 0.67 bits of exposure bias soft argmax gained a point under greedy search, with 0.68 bits next to nothing.
 MUCH_EXPOSURE_BIAS = 0.75  # bits a token
 MUCH_GAIN = 1.0  # points of quality
 MUCH_LABEL_BIAS = 0.5  # points of quality
