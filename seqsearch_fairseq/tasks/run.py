@@ -1,4 +1,4 @@
-"""What the tasks of this package share of a run: the clock, batches of which none is lost, a beginning that is there."""
+"""What all tasks here share of a run: the clock, batches of which none is lost, a beginning that is there."""
 
 import os
 from dataclasses import dataclass

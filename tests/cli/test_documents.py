@@ -30,6 +30,7 @@ OTHERS = {
 PROGRAMS = ("prepare_parallel.py", "prepare_tagging.py", "prepare_spelling.py", "prepare_letters.py")
 PROGRAMS += (
     "prepare_iwslt14.py",
+    "prepare_recognition.py",
     "score_tagging.py",
     "plot_objective.py",
     "plot_beam.py",
