@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import commands
 import numpy as np
 
 from seqsearch_fairseq.data.recognition.features import write_cepstra
@@ -64,3 +65,17 @@ def write_an4(folder: Path) -> Path:
         "A                    AH\nA(2)                 EY\nYES  Y EH S\nZERO    Z IH R OW\nZERO(2)  Z IY R OW\n"
     )
     return folder
+
+
+TINY = ["--arch", "recognizer_lstm", "--encoder-channels", "24", "--encoder-hidden-size", "24", "--encoder-layers", "1"]
+TINY += ["--encoder-subsampling", "2", "--dropout", "0.1", "--criterion", "ctc", "--optimizer", "adam", "--lr", "0.02"]
+TINY += ["--clip-norm", "5", "--batch-size", "8"]
+
+
+def prepare(folder: Path) -> Path:
+    """The corpus in fairseq's format: 40 utterances to train on, 8 for validation, the same ones to test."""
+    train, test = write_folder(folder / "train", 40, seed=1), write_folder(folder / "test", 8, seed=2)
+    flags = ("--train", train, "--valid", test, "--test", test)
+    done = commands.script("prepare_recognition.py", folder / "data", *flags)
+    assert done.returncode == 0, done.stderr
+    return folder / "data"

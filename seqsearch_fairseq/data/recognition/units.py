@@ -6,6 +6,10 @@ from collections.abc import Sequence
 LETTER_SEPARATOR, PHONE_SEPARATOR = "|", "SIL"
 SEPARATORS = (LETTER_SEPARATOR, PHONE_SEPARATOR)
 
+# Where units and words stand in one sequence, the words come after this, and their numbers after its number, which is
+# larger than that of any unit.
+ARROW, ARROW_NUMBER = "=>", 1 << 24
+
 
 def with_repetitions(units: Sequence[str], most: int) -> list[str]:
     """A run of equal units as the unit and how often it is repeated: `h e l l o` becomes `h e l 1 o`.
@@ -60,9 +64,9 @@ def words_of(units: Sequence[str], separator: str | None, word_of: dict[tuple[st
     Args:
         word_of: from a spelling to its word; a spelling that is not in it, or all without it, are joined as they are.
     """
-    words, spelling = [], []
-    for unit in (*units, separator):
-        if unit != separator:
+    words, spelling = [], list[str]()
+    for unit in (*units, None):
+        if unit is not None and unit != separator:
             spelling.append(unit)
         elif spelling:
             words.append((word_of or {}).get(tuple(spelling), "".join(spelling)))
