@@ -83,7 +83,7 @@ decoder_flags() {
 # evaluate_example METHOD SEED: score a model under each decoder, unless that is done.
 evaluate_example() {
     [ $# -eq 2 ] || fail "usage: bash evaluate.sh METHOD SEED"
-    local name=$PREFIX$1${TRIAL:+-$TRIAL} model=$RUNS/models/$PREFIX$1-$2${TRIAL:+-$TRIAL} results decoder out
+    local name=$PREFIX$1${TRIAL:+-$TRIAL} model=$RUNS/models/$PREFIX$1-$2${TRIAL:+-$TRIAL} results decoder left=() each=()
     check_seeds "$2"
     check_trial
     check_methods "$1"
@@ -93,39 +93,49 @@ evaluate_example() {
     set_up
     for decoder in $DECODERS; do
         if [ -e "$results/$name-$2-$decoder.json" ]; then continue; fi
-        out=$model/$SUBSET.$decoder
-        # shellcheck disable=SC2046
-        generate "$out" "$RUNS/bin" "${TASK_FLAGS[@]}" --path "$model/$(checkpoint_of "$1")" --gen-subset "$SUBSET" \
-            "${DECODE_FLAGS[@]}" $(decoder_flags "$decoder")
-        keep_metric "$out" "$results" "$name" "$decoder" "$2"
+        left+=("$decoder")
+        # shellcheck disable=SC2207
+        each+=(--each "$model/$SUBSET.$decoder" $(decoder_flags "$decoder"))
     done
+    [ ${#left[@]} -ge 1 ] || return 0
+    generate_each "$RUNS/bin" "${TASK_FLAGS[@]}" --path "$model/$(checkpoint_of "$1")" --gen-subset "$SUBSET" "${DECODE_FLAGS[@]}" "${each[@]}"
+    keep_metric "$model" "$results" "$name" "$2" "${left[@]}"
 }
 
 results_folder() { if [ "$SUBSET" = test ]; then echo "$RUNS/results"; else echo "$RUNS/results-$SUBSET"; fi; }
 
-# keep_metric OUT RESULTS_DIR METHOD DECODER SEED: score what fairseq-generate wrote, and keep the score.
+# keep_metric MODEL RESULTS_DIR METHOD SEED DECODER...: score what fairseq-generate wrote with each decoder, and keep the scores.
 keep_metric() {
-    local out=$1 name score signature=$CONDITION
-    shift
-    case $METRIC in
-        bleu)
+    local model=$1 results=$2 method=$3 seed=$4 decoder out name score signature=$CONDITION texts=() scores=()
+    shift 4
+    for decoder in "$@"; do
+        out=$model/$SUBSET.$decoder
+        if [ "$METRIC" = bleu ]; then
             plain "$out" D > "$out.txt"
-            bleu "$RUNS/text/raw.$SUBSET.$TGT" "$out.txt" "$@" "$SUBSET"
-            return
-            ;;
+            bleu "$RUNS/text/raw.$SUBSET.$TGT" "$out.txt" "$results" "$method" "$decoder" "$seed" "$SUBSET"
+        else
+            plain "$out" H > "$out.txt"
+            texts+=("$out.txt")
+        fi
+    done
+    case $METRIC in
+        bleu) return ;;
         chunk_f1) name='chunk F1' signature=$(version_of seqeval) ;;
         tag_accuracy | letter_errors) name='tag accuracy' signature=${CONDITION:-all words} ;;
         edit_distance) name='edit distance' ;;
     esac
     # Against the text, not what fairseq-generate takes for gold: there a label that training does not hold is unknown.
-    plain "$out" H > "$out.txt"
-    python -m seqsearch_fairseq score --scoring "${METRIC/letter_errors/tag_accuracy}" --sys "$out.txt" \
-        --ref "$RUNS/text/$SUBSET.$(target_of "${TASK_FLAGS[@]}")" > "$out.score" || fail "$out cannot be scored"
-    score=$(grep -o -m 1 "$name: [0-9.]*" "$out.score" | grep -o '[0-9.]*$') || fail "there is no $name in $out.score"
-    if [ "$METRIC" = letter_errors ]; then
-        name='wrong letters' score=$(python -c "print(round(100 - $score, 2))")
-    fi
-    keep_score "$@" "$SUBSET $name (%)" "$score" "$signature"
+    out=$model/$SUBSET.scores
+    python -m seqsearch_fairseq score --scoring "${METRIC/letter_errors/tag_accuracy}" --sys "${texts[@]}" \
+        --ref "$RUNS/text/$SUBSET.$(target_of "${TASK_FLAGS[@]}")" > "$out" || fail "$method, seed $seed cannot be scored"
+    split scores "$(grep -o "$name: [0-9.]*" "$out" | grep -o '[0-9.]*$')"
+    [ ${#scores[@]} -eq $# ] || fail "there are not $# times a $name in $out"
+    if [ "$METRIC" = letter_errors ]; then name='wrong letters'; fi
+    for score in "${scores[@]}"; do
+        if [ "$METRIC" = letter_errors ]; then score=$(python -c "print(round(100 - $score, 2))"); fi
+        keep_score "$results" "$method" "$1" "$seed" "$SUBSET $name (%)" "$score" "$signature"
+        shift
+    done
 }
 
 target_of() {

@@ -129,12 +129,12 @@ epochs() {
 generate() {
     local out=$1
     shift
-    mkdir -p "$(dirname "$out")"
-    if ! fairseq-generate --user-dir "$PLUGIN" "${DEVICE_FLAGS[@]}" "$@" > "$out.tmp" 2> "$out.log"; then
-        tail -n 5 "$out.log" | cut -c 1-500 >&2
-        fail "fairseq-generate failed; the whole log is $out.log"
-    fi
-    mv "$out.tmp" "$out"
+    generate_each "$@" --each "$out"
+}
+
+# generate_each FLAG... --each OUT FLAG... [--each OUT FLAG...]: fairseq-generate into several files, with FLAGs of all and of each.
+generate_each() {
+    python "$ROOT/scripts/generate_each.py" --user-dir "$PLUGIN" "${DEVICE_FLAGS[@]}" "$@" || fail "fairseq-generate failed"
 }
 
 # named_decoder NAME: the flags of a decoder that is called greedy, beam-WIDTH or beam-WIDTH-logits; false for any other name.
@@ -233,6 +233,23 @@ searnn() {
     OBJECTIVE+=(--searnn-loss "$loss" "$@")
 }
 
+# Rows of the rivals: Andor et al. 2016, Wiseman & Rush 2016, Shen et al. 2016.
+# beam_training METHOD COST FLAG...: FLAGs are the width and what else the task asks for; COST is that of minimum risk.
+beam_training() {
+    local update=${1#global-likelihood} cost=$2
+    FORM='global-likelihood[-{full-sequence,every-step}], beam-search-optimization, minimum-risk'
+    case $1 in
+        global-likelihood | global-likelihood-full-sequence | global-likelihood-every-step)
+            update=${update#-}
+            OBJECTIVE=(--criterion global_likelihood --global-likelihood-update "${update:-early}")
+            ;;
+        beam-search-optimization) OBJECTIVE=(--criterion beam_search_optimization) ;;
+        minimum-risk) OBJECTIVE=(--criterion minimum_risk --minimum-risk-cost "$cost") ;;
+        *) return 1 ;;
+    esac
+    OBJECTIVE+=("${@:3}")
+}
+
 # translation_objective METHOD: what the examples of translation share. The control of a method is cross entropy continued for the
 # same number of updates at the same learning rate: cross-entropy-continued of the soft beam, dss-none of scheduled sampling, which
 # runs for more epochs, and searnn-control of SEARNN, which runs for less than one.
@@ -242,6 +259,10 @@ translation_objective() {
             OBJECTIVE=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
             ;;
         soft-beam-*) soft_beam "$1" ;;
+        global-likelihood* | beam-search-optimization | minimum-risk)
+            beam_training "$1" bleu --beam-training-size "${BEAM:-5}" --beam-training-scores log-probs \
+                --search-nll-weight "${BEAM_NLL_WEIGHT:-1}"
+            ;;
         dss-*) scheduled_sampling "$1" ;;
         searnn-*)
             # Five cells of a sentence and the two at its end; 15 + 5 tokens, the gold one and the end of sentence.

@@ -15,7 +15,7 @@ OPTIMIZER_FLAGS=(--optimizer adam --clip-norm 1.0)
 TAGGING_METHODS=(cross-entropy cross-entropy-continued dss-argmax soft-beam-direct-logits)
 TAGGING_DECODERS=(greedy beam-3 beam-3-logits)
 tagging() {
-    local work=$WORK/tagging seed base method decoder out score objective
+    local work=$WORK/tagging seed base method decoder left each score objective
     mkdir -p "$work"
     if [ ! -e "$work/text/test.labels" ]; then python "$ROOT/scripts/quickstart_tags.py" "$work/text" > /dev/null; fi
     preprocess "$work/bin" "$work/text" words labels
@@ -33,13 +33,18 @@ tagging() {
             train "$work/models/$method-$seed" "$work/bin" --task search_tagging --num-workers 0 --seed "$seed" --max-tokens 1000 \
                 --arch tagger_lstm --encoder-lookahead 0 --encoder-embed-dim 32 --encoder-hidden-size 48 \
                 --decoder-hidden-size 48 --decoder-embed-dim 16 "${OPTIMIZER_FLAGS[@]}" "${objective[@]}"
+            left=() each=()
             for decoder in "${TAGGING_DECODERS[@]}"; do
                 if [ -e "$work/results/$method-$seed-$decoder.json" ]; then continue; fi
-                out=$work/models/$method-$seed/test.$decoder
-                # shellcheck disable=SC2046
-                generate "$out" "$work/bin" --task search_tagging --path "$work/models/$method-$seed/checkpoint_last.pt" \
-                    --batch-size 128 --scoring tag_accuracy $(named_decoder "$decoder")
-                score=$(grep -o 'tag accuracy: [0-9.]*' "$out" | grep -o '[0-9.]*$')
+                left+=("$decoder")
+                # shellcheck disable=SC2207
+                each+=(--each "$work/models/$method-$seed/test.$decoder" $(named_decoder "$decoder"))
+            done
+            [ ${#left[@]} -ge 1 ] || continue
+            generate_each "$work/bin" --task search_tagging --path "$work/models/$method-$seed/checkpoint_last.pt" \
+                --batch-size 128 --scoring tag_accuracy "${each[@]}"
+            for decoder in "${left[@]}"; do
+                score=$(grep -o 'tag accuracy: [0-9.]*' "$work/models/$method-$seed/test.$decoder" | grep -o '[0-9.]*$')
                 keep_score "$work/results" "$method" "$decoder" "$seed" "test tag accuracy (%)" "$score" "all words"
             done
         done
@@ -47,31 +52,36 @@ tagging() {
 }
 
 # Translation, with the whole source before the decoder.
-TRANSLATION_METHODS=(cross-entropy cross-entropy-continued soft-beam-direct)
+TRANSLATION_METHODS=(cross-entropy cross-entropy-continued beam-search-optimization)
 TRANSLATION_DECODERS=(greedy beam soft-beam)
 translation() {
-    local work=$WORK base method decoder out objective
+    local work=$WORK base method decoder out left each objective
     base=$work/models/cross-entropy-1
     mkdir -p "$work"
     if [ ! -e "$work/text/test.en" ]; then python "$ROOT/scripts/quickstart_corpus.py" "$work/text" > /dev/null; fi
     preprocess "$work/bin" "$work/text" de en
     for method in "${TRANSLATION_METHODS[@]}"; do
-        objective=(--finetune-from-model "$base/checkpoint_best.pt" --lr 5e-4 --max-epoch 3)
+        objective=(--finetune-from-model "$base/checkpoint_best.pt" --lr 5e-4 --max-epoch 1)
         case $method in
             cross-entropy) objective=(--criterion cross_entropy --lr 5e-3 --lr-scheduler inverse_sqrt --warmup-updates 200
                 --max-epoch 18) ;;
             cross-entropy-continued) objective+=(--criterion cross_entropy) ;;
-            soft-beam-direct) objective+=(--criterion soft_beam_direct --soft-beam-size 3 --soft-beam-alpha 1
-                --search-nll-weight 5) ;;
+            beam-search-optimization) objective+=(--criterion beam_search_optimization --beam-training-size 3
+                --beam-training-scores log-probs --search-nll-weight 1) ;;
         esac
         train "$work/models/$method-1" "$work/bin" --task search_translation --num-workers 0 --seed 1 --max-tokens 1000 \
             --arch iwslt_goyal2017 --encoder-embed-dim 64 --encoder-hidden-size 64 --decoder-embed-dim 64 \
             --decoder-hidden-size 64 --decoder-out-embed-dim 64 --dropout 0.1 "${OPTIMIZER_FLAGS[@]}" "${objective[@]}"
+        left=() each=()
         for decoder in "${TRANSLATION_DECODERS[@]}"; do
             if [ -e "$work/results/$method-1-$decoder.json" ]; then continue; fi
+            left+=("$decoder") each+=(--each "$work/models/$method-1/test.$decoder" --decoder "$decoder")
+        done
+        [ ${#left[@]} -ge 1 ] || continue
+        generate_each "$work/bin" --task search_translation --path "$work/models/$method-1/checkpoint_best.pt" --batch-size 64 \
+            --beam 3 --max-len-a 1.5 --max-len-b 10 --soft-beam-decode-alpha 100 "${each[@]}"
+        for decoder in "${left[@]}"; do
             out=$work/models/$method-1/test.$decoder
-            generate "$out" "$work/bin" --task search_translation --path "$work/models/$method-1/checkpoint_best.pt" \
-                --batch-size 64 --beam 3 --max-len-a 1.5 --max-len-b 10 --decoder "$decoder" --soft-beam-decode-alpha 100
             plain "$out" D > "$out.txt"
             bleu "$work/text/test.en" "$out.txt" "$work/results" "$method" "$decoder" 1 test
         done

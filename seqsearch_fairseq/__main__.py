@@ -22,7 +22,8 @@ def main() -> int:
     score = commands.add_parser("score", help="score a file of predictions against one of references, line by line")
     score.add_argument("--scoring", required=True, choices=SCORERS, help="BLEU is left to sacrebleu")
     score.add_argument("--ref", required=True, type=Path, metavar="FILE", help="references, a sentence a line")
-    score.add_argument("--sys", required=True, type=Path, metavar="FILE", help="predictions, a sentence a line")
+    predictions = "predictions, a sentence a line; of several files each score follows the file's name"
+    score.add_argument("--sys", required=True, type=Path, nargs="+", metavar="FILE", help=predictions)
     args = parser.parse_args()
     for command in (tag, diagnose):
         if args.command == command.NAME:
@@ -47,11 +48,12 @@ def _score(args: argparse.Namespace) -> int:
     from seqsearch_fairseq.scoring.files import score_files
 
     try:
-        score = score_files(args.scoring, args.ref, args.sys).result_string()
+        for system in args.sys:
+            score = score_files(args.scoring, args.ref, system).result_string()
+            print(f"{system}: {score}" if len(args.sys) > 1 else score)
     except (UsageError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(score)
     return 0
 
 

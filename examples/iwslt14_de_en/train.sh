@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bash train.sh METHOD SEED. METHOD: cross-entropy, cross-entropy-continued, soft-beam-direct, dss-... or searnn-..., as run.sh lists them
+# bash train.sh METHOD SEED. METHOD: one of METHODS in settings.sh, or another name of its kinds.
 . "$(dirname "$0")/settings.sh"
 
 begin_training "$@"
@@ -16,7 +16,7 @@ case $METHOD in
         train "$BASE" "${FLAGS[@]}" "${OBJECTIVE[@]}" \
             --lr 1e-3 --lr-scheduler inverse_sqrt --warmup-updates "$WARMUP" --max-tokens 4000 --max-epoch "$EPOCHS"
         ;;
-    cross-entropy-continued | soft-beam-*)
+    cross-entropy-continued | soft-beam-* | global-likelihood* | beam-search-optimization | minimum-risk)
         train "$MODEL" "${FLAGS[@]}" "${CONTINUE_FLAGS[@]}" --max-epoch "$SEARCH_EPOCHS" "${OBJECTIVE[@]}"
         ;;
     dss-*)

@@ -16,7 +16,8 @@ fi
 RUNS=$WORK PREFIX=$ARCH-
 
 # Rows of the table, and their controls.
-METHODS=(cross-entropy cross-entropy-continued soft-beam-direct dss-none "${SCHEDULED_SAMPLING[@]}" searnn-control searnn-kl-mixed)
+METHODS=(cross-entropy cross-entropy-continued soft-beam-direct beam-search-optimization minimum-risk
+    dss-none "${SCHEDULED_SAMPLING[@]}" searnn-control searnn-kl-mixed)
 objective_of() { translation_objective "$1"; }
 control_of() { translation_control "$1"; }
 checkpoint_of() { translation_checkpoint "$1"; }

@@ -29,32 +29,27 @@ METHODS=(cross-entropy cross-entropy-continued
     searnn-ll-mixed searnn-kl-mixed
     global-likelihood global-likelihood-full-sequence global-likelihood-every-step
     beam-search-optimization minimum-risk
-    soft-beam-direct-then-global-likelihood dss-argmax-then-global-likelihood)
+    soft-beam-direct-then-global-likelihood dss-argmax-then-global-likelihood dss-soft-argmax-fixed-then-global-likelihood)
 objective_of() {
-    local update
     case $1 in
         cross-entropy-then-* | *-then-cross-entropy) return 1 ;;
         *-then-*) objective_of "${1%-then-*}" && objective_of "${1##*-then-}" ;;
         cross-entropy | cross-entropy-continued) OBJECTIVE=(--criterion cross_entropy) ;;
-        soft-beam-*) soft_beam "$1" ;;
+        soft-beam-direct*) soft_beam "$1" ;;
+        soft-beam-hinge*) NLL_WEIGHT=$HINGE_NLL_WEIGHT soft_beam "$1" ;;
         dss-*) scheduled_sampling "$1" ;;
         searnn-*)
             searnn "$1" --searnn-roll-in "${ROLL_IN:-learned}" --searnn-cost hamming --searnn-cells "${CELLS:-5}" \
                 --searnn-sampling policy --searnn-tokens 10
             ;;
-        global-likelihood | global-likelihood-full-sequence | global-likelihood-every-step)
-            update=${1#global-likelihood} update=${update#-}
-            OBJECTIVE=(--criterion global_likelihood --global-likelihood-update "${update:-early}" "${BEAM_FLAGS[@]}")
+        global-likelihood* | beam-search-optimization | minimum-risk)
+            beam_training "$1" "$RISK_COST" --beam-training-size "${BEAM:-10}" --search-nll-weight "$NLL_WEIGHT"
             ;;
-        beam-search-optimization) OBJECTIVE=(--criterion beam_search_optimization "${BEAM_FLAGS[@]}") ;;
-        minimum-risk) OBJECTIVE=(--criterion minimum_risk --minimum-risk-cost "$RISK_COST" "${BEAM_FLAGS[@]}") ;;
         *) return 1 ;;
     esac
 }
-ALPHA=${ALPHA:-1} NLL_WEIGHT=${NLL_WEIGHT:-0}
-BEAM_FLAGS=(--beam-training-size "${BEAM:-10}" --search-nll-weight "$NLL_WEIGHT")
+ALPHA=${ALPHA:-1} HINGE_NLL_WEIGHT=${NLL_WEIGHT:-1} NLL_WEIGHT=${NLL_WEIGHT:-0}
 SEEDS=${SEEDS:-1 2 3}
-DSS_DECAY=${DSS_DECAY:-always}
 
 TASK_FLAGS=(--task search_tagging --source-lang words --target-lang labels)
 DECODERS=${DECODERS:-greedy beam-3 beam-10 beam-3-logits beam-10-logits}

@@ -39,7 +39,8 @@ def _label_bias(found: Diagnosis) -> str:
         return "Logits are no better than log-probs: locally normalised scores suffice."
     return (
         "Locally normalised scores cannot revise an early decision: decode with --decode-scores logits, which needs no "
-        "training, and train with global_likelihood or soft_beam_direct --soft-beam-scores logits."
+        "training, and train with global_likelihood, best from a checkpoint of differentiable_scheduled_sampling or "
+        "soft_beam_direct."
     )
 
 

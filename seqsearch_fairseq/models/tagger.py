@@ -4,7 +4,7 @@ When the decoder outputs the i-th label it reads the encoder's output at the i-t
 so there is no attention to learn. Its input is the previous label's embedding beside that encoder output.
 
 With `--encoder-lookahead N` the encoder reads from left to right only, and its output at the i-th word is what the
-recurrent network says N words later: it depends on the words up to i + N.
+recurrent network says there, beside what it says N words later: it depends on the words up to i + N.
 """
 
 from dataclasses import dataclass, field
@@ -73,7 +73,8 @@ class TaggerGRUConfig(TaggerConfig):
 class TaggerEncoder(RecurrentEncoder):
     """Embeddings of words and of their factors, and a recurrent network over both.
 
-    The network is bidirectional, or with `encoder_lookahead` N it reads from left to right and lags N words behind.
+    The network is bidirectional, or with `encoder_lookahead` N it reads from left to right, and an output holds what it
+    says at a word and, for N > 0, N words later. Alone, the latter is learned slowly: the word has to be kept for N steps.
     Sentences are padded on the right. `factors` are the factors' dictionaries by name.
     """
 
@@ -90,12 +91,9 @@ class TaggerEncoder(RecurrentEncoder):
         )
         self.dropout = FairseqDropout(cfg.dropout, module_name=type(self).__name__)
         self.lookahead = parse_lookahead(cfg.encoder_lookahead)
-        directions = 2 if self.lookahead is None else 1
-        inputs = cfg.encoder_embed_dim + sum(sizes.values())
-        self.rnn = recurrent(
-            str(cfg.cell), inputs, cfg.encoder_hidden_size, cfg.encoder_layers, cfg.dropout, directions == 2
-        )
-        self.output_size = directions * cfg.encoder_hidden_size
+        inputs, both_ways = cfg.encoder_embed_dim + sum(sizes.values()), self.lookahead is None
+        self.rnn = recurrent(str(cfg.cell), inputs, cfg.encoder_hidden_size, cfg.encoder_layers, cfg.dropout, both_ways)
+        self.output_size = cfg.encoder_hidden_size * (1 if self.lookahead == 0 else 2)
 
     def forward(
         self, src_tokens: Tensor, src_lengths: Tensor, factors: Tensor | None = None, **unused
@@ -107,7 +105,9 @@ class TaggerEncoder(RecurrentEncoder):
             inside = torch.arange(words.size(1), device=words.device) < src_lengths.unsqueeze(1)  # (B, S)
             words = F.pad(words * inside.unsqueeze(2), (0, 0, 0, delay))
         outputs, _ = self.read(words, src_lengths + delay)
-        return {"encoder_out": [self.dropout(outputs[:, delay:])]}
+        if delay > 0:
+            outputs = torch.cat([outputs[:, :-delay], outputs[:, delay:]], dim=2)
+        return {"encoder_out": [self.dropout(outputs)]}
 
 
 class TaggerDecoder(RecurrentDecoder):

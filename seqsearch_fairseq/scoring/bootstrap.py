@@ -5,7 +5,9 @@ share of samples whose difference is as far from the mean difference as the obse
 sacrebleu computes it for BLEU.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -98,6 +100,18 @@ def _p_value(observed: float, differences: np.ndarray) -> float:
     return float((far.sum() + 1) / (len(differences) + 1))
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What sacrebleu tells of its progress is for its own command line."""
+    logger = logging.getLogger("sacrebleu")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _bleu(gold: Sequence[str], control: Sequence[str], system: Sequence[str], tokenize: str | None) -> Difference:
     from sacrebleu.metrics import BLEU
     from sacrebleu.significance import PairedTest, Result
@@ -105,8 +119,8 @@ def _bleu(gold: Sequence[str], control: Sequence[str], system: Sequence[str], to
     if list(control) == list(system):
         return Difference(0.0, 1.0)  # sacrebleu's p-value of no difference at all is the smallest there is
     systems: list[tuple[str, Sequence[str]]] = [("control", list(control)), ("system", list(system))]
-    _, scores = PairedTest(
-        systems, {"BLEU": BLEU(tokenize=tokenize)}, [list(gold)], test_type="bs", n_samples=SAMPLES
-    )()
+    bleu = BLEU(tokenize=tokenize, force=True)  # without its warning that the text is tokenised
+    with quiet():
+        _, scores = PairedTest(systems, {"BLEU": bleu}, [list(gold)], test_type="bs", n_samples=SAMPLES)()
     of_control, of_system = (cast(Result, result) for result in scores["BLEU"])  # the names are under another key
     return Difference(of_system.score - of_control.score, float(cast(float, of_system.p_value)))

@@ -34,6 +34,8 @@ PROGRAMS += (
     "score_tagging.py",
     "plot_objective.py",
     "plot_beam.py",
+    "plot_scores.py",
+    "generate_each.py",
     "benchmark.py",
     "make_docs.py",
     "differences.py",

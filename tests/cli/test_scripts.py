@@ -214,3 +214,42 @@ def test_scores_of_two_kinds_make_no_table(tmp_path):
     done = commands.script("results.py", "table", tmp_path)
     assert done.returncode == 1 and "are not of one kind: F1; s | F1; t" in done.stderr
     assert commands.script("results.py", "table", tmp_path, "--methods", "searnn").returncode == 0
+
+
+# ---------------------------------------------------------------------------------------------------- plot_scores.py
+
+
+def test_scores_are_drawn_against_a_condition(tmp_path):
+    pytest.importorskip("matplotlib")
+    for lookahead, score in (("0", 60), ("1", 70)):
+        for seed in (1, 2):
+            keep(tmp_path / lookahead, "cross-entropy", "greedy", seed, score + seed)
+    places = [f"--at={lookahead}={tmp_path / lookahead}" for lookahead in ("0", "1")]
+    done = commands.script(
+        *("plot_scores.py", *places, "--line", "cross-entropy:greedy", "--axis", "lookahead"),
+        *("--out", tmp_path / "figure.svg"),
+    )
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "figure.svg").read_text(encoding="utf-8")
+    assert text.startswith("<?xml") and "<!-- cross-entropy, greedy -->" in text and "<!-- lookahead -->" in text
+
+
+@pytest.mark.parametrize(
+    "flags,message",
+    [
+        (["--at", "0", "--line", "m:d", "--out", "a.png"], "argument --at: must be NAME=RESULTS_DIR, got 0"),
+        (["--at", "0=none", "--line", "m:d", "--out", "a.png"], "argument --at: none is no folder"),
+        (["--at", "0=.", "--line", "m", "--out", "a.png"], "argument --line: must be METHOD:DECODER, got m"),
+        (["--at", "0=.", "--line", "m:d", "--out", "a.txt"], "--out: must end in .png, .svg or .pdf, got a.txt"),
+    ],
+)
+def test_the_figures_bad_input_is_refused(flags, message):
+    assert message in refused("plot_scores.py", *flags)
+
+
+def test_a_score_that_is_missing_is_named(tmp_path):
+    keep(tmp_path, "cross-entropy", "greedy", 1, 50)
+    flags = ["--at", f"0={tmp_path}", "--line", "searnn:beam", "--out", tmp_path / "a.png"]
+    done = commands.script("plot_scores.py", *flags)
+    assert done.returncode == 1 and "error: no score of searnn, beam at 0" in done.stderr
+    assert not (tmp_path / "a.png").exists()
