@@ -4,6 +4,7 @@ Data are in fairseq's format for speech (`data/recognition/manifests.py`). Witho
 all ways in which the units fit the frames, fairseq's own `ctc` for instance.
 """
 
+import itertools
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,9 @@ from fairseq.logging import metrics
 from fairseq.tasks import register_task
 from torch import Tensor
 
+from seqsearch_fairseq.algorithms.beam_decoder.alignments import PAD
+from seqsearch_fairseq.algorithms.beam_decoder.search import Settings as BeamSettings
+from seqsearch_fairseq.beam_decoder import BeamDecoder, DecoderFiles
 from seqsearch_fairseq.data.files import FormatError
 from seqsearch_fairseq.data.recognition.features import WAVEFORM, Settings, frames_of, read_frames
 from seqsearch_fairseq.data.recognition.lexicon import Lexicon, read_lexicon
@@ -22,14 +26,16 @@ from seqsearch_fairseq.data.recognition.manifests import read_manifest, read_tra
 from seqsearch_fairseq.data.recognition.units import (
     ARROW,
     least_frames,
+    spelled,
     with_repetitions,
     without_repetitions,
     words_of,
 )
 from seqsearch_fairseq.emissions import emissions_of, emit, frames_after, last_output
 from seqsearch_fairseq.errors import UsageError
-from seqsearch_fairseq.generation.recognition import DECODERS, RecognitionGenerator, greedy
+from seqsearch_fairseq.generation.recognition import DECODERS, GREEDY, Hypothesis, RecognitionGenerator
 from seqsearch_fairseq.scoring.recognition import DEFAULT_SCORER, Errors, rapidfuzz_as_editdistance
+from seqsearch_fairseq.tasks import decoder_files
 from seqsearch_fairseq.tasks import recognition_flags as flags
 from seqsearch_fairseq.tasks.recognition_flags import ASG, CTC, SearchRecognitionConfig
 from seqsearch_fairseq.tasks.run import Run
@@ -61,11 +67,21 @@ class SearchRecognitionTask(Run):
         self.lexicon: Lexicon | None = None
         if (path := flags.existing_file(cfg, "recognition_lexicon")) is not None:
             self.lexicon = read_lexicon(path, self.units)
-        flags.existing_file(cfg, "recognition_lm")
+        arpa = flags.existing_file(cfg, "recognition_lm")
+        self.given_weights = flags.given_weights(cfg)  # of the beam decoder, in the place of the checkpoint's
+        self.beam_settings = BeamSettings(
+            cfg.recognition_beam_size, cfg.recognition_beam_threshold, str(cfg.recognition_merge)
+        )
         if self.topology == ASG:
             flags.add_repetitions(dictionary, self.repetitions)
         else:
             self.blank_symbol = dictionary.bos_word  # fairseq's `ctc` asks for it
+        self._files: DecoderFiles | None = None
+        if self.lexicon is not None:
+            repetitions = self.repetitions if self.topology == ASG else None
+            self._files = decoder_files.build(self.lexicon, arpa, dictionary, self.silence, repetitions)
+            self._numbers = {word: number for number, word in enumerate(self._files.words)}
+        self.beam_decoder: BeamDecoder | None = None  # of the model that was built last
         self._trains = self._loaded = False
         self._input_size: int | None = None
         self._frames_after: Callable[[np.ndarray], np.ndarray] | None = None  # from input lengths to the output's
@@ -109,6 +125,26 @@ class SearchRecognitionTask(Run):
         """The words that units spell. Of homophones the first of the lexicon; what is no word is joined as it is."""
         symbols = [self.dictionary[unit] for unit in self.written_out(units)]
         return words_of(symbols, self.silence, self.lexicon.word_of if self.lexicon else None).split()
+
+    def units_of(self, words: list[str]) -> list[int]:
+        """The units that the lexicon's first spelling of each word has, with the unit between words after it."""
+        assert self.lexicon is not None  # the words are the lexicon's
+        spellings = {word: [unit for unit in self.lexicon.of_word[word][0] if unit != self.silence] for word in words}
+        return [self.dictionary.index(unit) for unit in spelled(words, spellings.__getitem__, self.silence)]
+
+    @property
+    def has_language_model(self) -> bool:
+        return self._files is not None and self._files.arpa is not None
+
+    def word(self, number: int) -> str:
+        """A word of the lexicon by its number in the beam decoder."""
+        assert self._files is not None
+        return self._files.words[number]
+
+    def word_numbers(self, transcriptions: list[str]) -> Tensor:
+        """(B, M) the reverse, of the words of a batch, with `PAD` after the last of each transcription."""
+        rows = [torch.tensor([self._numbers[word] for word in line.split()]) for line in transcriptions]
+        return torch.nn.utils.rnn.pad_sequence(rows, True, PAD).long()
 
     def written_out(self, units: list[int]) -> list[int]:
         """The units without repetition symbols, so that they are the same in both topologies."""
@@ -222,6 +258,8 @@ class SearchRecognitionTask(Run):
         if actual is not None and hasattr(actual, "w2v_args"):  # a checkpoint of a pretrained model needs them
             cfg.w2v_args = actual.w2v_args
         self._frames_after = frames_after(model)
+        self.beam_decoder = BeamDecoder(self._files, len(self.dictionary) if self.topology == ASG else None)
+        model.beam_decoder = self.beam_decoder
         return model
 
     def build_criterion(self, cfg, from_checkpoint=False):
@@ -261,26 +299,38 @@ class SearchRecognitionTask(Run):
             loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
         with torch.no_grad():
             emissions = emissions_of(model, outputs[0]) if outputs else emit([model], sample["net_input"])
+        for name, decoder in DECODERS.items():
+            if name == GREEDY or self.lexicon is not None:
+                found = decoder(self, emissions, [model])
+                logging_output.update(self._errors(name, [best for best, *_ in found], sample))
+        return loss, sample_size, logging_output
+
+    def _errors(self, decoder: str, found: list[Hypothesis], sample) -> dict[str, int]:
+        """The errors of the best hypotheses of a batch, in units and in words, to log."""
         units, words = Errors(), Errors()
-        for [best, *_], target, said in zip(greedy(self, emissions), sample["target"], sample["words"], strict=True):
+        for best, target, said in zip(found, sample["target"], sample["words"], strict=True):
             units = units.and_of(self._gold(target), self.written_out(best.units))
             words = words.and_of(said.split(), best.words)
-        for kind, errors in (("unit", units), ("word", words)):
-            logging_output[f"_{kind}_edits"], logging_output[f"_{kind}_total"] = errors
-        return loss, sample_size, logging_output
+        counted = {"unit": units, "word": words}
+        return {
+            f"_{kind}_{decoder}_{name}": count
+            for kind, errors in counted.items()
+            for name, count in errors._asdict().items()
+        }
 
     def reduce_metrics(self, logging_outputs, criterion):
         super().reduce_metrics(logging_outputs, criterion)
-        for kind in ("unit", "word"):
-            edits, total = (
-                int(sum(log.get(f"_{kind}_{name}", 0) for log in logging_outputs)) for name in ("edits", "total")
-            )
-            if total > 0:
-                metrics.log_scalar(f"{kind}_error_greedy", Errors(edits, total).rate(), total, round=2)
+        for kind, decoder in itertools.product(("unit", "word"), DECODERS):
+            counts = {
+                name: int(sum(log.get(f"_{kind}_{decoder}_{name}", 0) for log in logging_outputs))
+                for name in Errors._fields
+            }
+            if counts["total"] > 0:
+                metrics.log_scalar(f"{kind}_error_{decoder}", Errors(**counts).rate(), counts["total"], round=2)
 
     def build_generator(self, models, args, seq_gen_cls=None, extra_gen_cls_kwargs=None, **kwargs):
-        flags.check_generation(args, str(self.cfg.decoder))
-        return RecognitionGenerator(self, DECODERS[str(self.cfg.decoder)])
+        flags.check_generation(args, self.cfg)
+        return RecognitionGenerator(self, DECODERS[str(self.cfg.decoder)], getattr(args, "nbest", 1))
 
     def inference_step(self, generator, models, sample, prefix_tokens=None, constraints=None):
         """The hypotheses. The target is made what they are: units, an arrow, words."""
