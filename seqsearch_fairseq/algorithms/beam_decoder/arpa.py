@@ -99,7 +99,10 @@ def _counts(reader: _Lines) -> Iterator[int]:
 
 
 def _section(reader: _Lines, order: int, count: int, last: bool, vocabulary: dict[str, int]) -> Section:
-    words, log_probs, backoffs, lines = [], [], [], []
+    words: list[list[int]] = []
+    log_probs: list[float] = []
+    backoffs: list[float] = []
+    lines: list[int] = []
     while not reader.next("\\end\\").startswith("\\"):
         if len(lines) == count:
             raise reader.error(f"only {count} {order}-grams were announced, got another one")

@@ -66,7 +66,9 @@ class Lexicon:
             ValueError: there is no pair, a spelling is empty, or one of its units is negative.
         """
         numbers: dict[Hashable, int] = {}
-        owners, lengths, flat = [], [], []
+        owners: list[int] = []
+        lengths: list[int] = []
+        flat: list[int] = []
         for word, units in pairs:
             if len(units) == 0:
                 raise ValueError(f"a spelling must have at least one unit, but that of {word!r} is empty")

@@ -135,6 +135,7 @@ def with_gradient(paths: PathSum, emissions: Tensor, graph: Graph, reading: Read
 class _Joined(torch.autograd.Function):
     @staticmethod
     def forward(ctx, emissions, transitions, silence_score, word_scores, paths: PathSum, silence: int | None):
+        assert paths.units is not None
         silences = None if silence is None else paths.units[:, :, silence].sum(dim=1)
         ctx.save_for_backward(paths.units, paths.transitions, silences, paths.words.shares, paths.words.sentences)
         ctx.dtypes = emissions.dtype, getattr(transitions, "dtype", None), word_scores.dtype

@@ -14,7 +14,7 @@ In CTC the blank parts two equal units; ASG has no blank, a doubled unit is writ
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ class Graph:
         """The graph on another device."""
         if self.units.device == device:
             return self
-        moved = {}
+        moved: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Tensor):
