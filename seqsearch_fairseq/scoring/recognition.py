@@ -33,6 +33,10 @@ class Errors(NamedTuple):
 
         return Errors(self.edits + Levenshtein.distance(gold, predicted), self.total + len(gold))
 
+    def plus(self, other: "Errors") -> "Errors":
+        """The errors of both."""
+        return Errors(self.edits + other.edits, self.total + other.total)
+
     def rate(self) -> float:
         """In per cent of the gold tokens; 0 where there are none."""
         return 100.0 * self.edits / self.total if self.total else 0.0

@@ -178,9 +178,7 @@ def check_generation(args, cfg) -> None:
     if str(cfg.decoder) == GREEDY and nbest != 1:
         raise UsageError(f"--nbest must be 1 with --decoder greedy, which finds one hypothesis, got {nbest}")
     if not 1 <= nbest <= cfg.recognition_beam_size:
-        raise UsageError(
-            f"--nbest must be in [1, {cfg.recognition_beam_size}], the width of the beam, got {nbest}"
-        )
+        raise UsageError(f"--nbest must be in [1, {cfg.recognition_beam_size}], the width of the beam, got {nbest}")
 
 
 def dictionary_path(cfg) -> Path:

@@ -31,9 +31,9 @@ from seqsearch_fairseq.data.recognition.units import (
     without_repetitions,
     words_of,
 )
-from seqsearch_fairseq.emissions import emissions_of, emit, frames_after, last_output
+from seqsearch_fairseq.emissions import Emissions, emissions_of, emit, frames_after, last_output
 from seqsearch_fairseq.errors import UsageError
-from seqsearch_fairseq.generation.recognition import DECODERS, GREEDY, Hypothesis, RecognitionGenerator
+from seqsearch_fairseq.generation.recognition import DECODERS, GREEDY, RecognitionGenerator
 from seqsearch_fairseq.scoring.recognition import DEFAULT_SCORER, Errors, rapidfuzz_as_editdistance
 from seqsearch_fairseq.tasks import decoder_files
 from seqsearch_fairseq.tasks import recognition_flags as flags
@@ -299,24 +299,22 @@ class SearchRecognitionTask(Run):
             loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
         with torch.no_grad():
             emissions = emissions_of(model, outputs[0]) if outputs else emit([model], sample["net_input"])
-        for name, decoder in DECODERS.items():
-            if name == GREEDY or self.lexicon is not None:
-                found = decoder(self, emissions, [model])
-                logging_output.update(self._errors(name, [best for best, *_ in found], sample))
+        for decoder in DECODERS:
+            if decoder == GREEDY or self.lexicon is not None:
+                words, units = self.errors(decoder, emissions, model, sample)
+                for kind, errors in (("word", words), ("unit", units)):
+                    for name, count in errors._asdict().items():
+                        logging_output[f"_{kind}_{decoder}_{name}"] = count
         return loss, sample_size, logging_output
 
-    def _errors(self, decoder: str, found: list[Hypothesis], sample) -> dict[str, int]:
-        """The errors of the best hypotheses of a batch, in units and in words, to log."""
-        units, words = Errors(), Errors()
-        for best, target, said in zip(found, sample["target"], sample["words"], strict=True):
-            units = units.and_of(self._gold(target), self.written_out(best.units))
+    def errors(self, decoder: str, emissions: Emissions, model, sample) -> tuple[Errors, Errors]:
+        """The errors in words, and in units, of what a decoder makes of a batch; `sample` has its gold."""
+        words, units = Errors(), Errors()
+        found = DECODERS[decoder](self, emissions, [model])
+        for [best, *_], target, said in zip(found, sample["target"], sample["words"], strict=True):
             words = words.and_of(said.split(), best.words)
-        counted = {"unit": units, "word": words}
-        return {
-            f"_{kind}_{decoder}_{name}": count
-            for kind, errors in counted.items()
-            for name, count in errors._asdict().items()
-        }
+            units = units.and_of(self._gold(target), self.written_out(best.units))
+        return words, units
 
     def reduce_metrics(self, logging_outputs, criterion):
         super().reduce_metrics(logging_outputs, criterion)
