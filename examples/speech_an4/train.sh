@@ -22,7 +22,7 @@ if [[ ${OBJECTIVE[*]} == *'--criterion dbd'* ]]; then
     [ -e "$BASE/done" ] || fail "$BASE is not trained yet: bash train.sh $(base_of "$METHOD") $SEED"
     tune "$BASE" "$(base_of "$METHOD")" 50
     # shellcheck disable=SC2207
-    OBJECTIVE+=("${WORDS[@]}" $(sed 's/--recognition-/--dbd-/g' "$BASE/grid-50.flags"))
+    OBJECTIVE+=("${WORDS[@]}" $(sed 's/recognition/dbd/g' "$BASE/grid-50.flags"))
 fi
 
 train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" "${OBJECTIVE[@]}"
