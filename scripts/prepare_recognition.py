@@ -2,8 +2,9 @@
 
 Writes OUTPUT_DIR/{train,valid,test}.tsv, the manifests; SPLIT.wrd, the words; SPLIT.ltr, their letters, with | after
 each word, or with --units phones SPLIT.phn, the first pronunciation of each word, with SIL after it; dict.ltr.txt or
-dict.phn.txt; lexicon.txt, in flashlight's format; and ngram.arpa, an interpolated Kneser-Ney n-gram of the training
-transcriptions. --task search_recognition reads them. The manifests name the corpus's own files, which are not copied.
+dict.phn.txt; lexicon.txt, in flashlight's format, with | or SIL at the end of each spelling; and ngram.arpa, an
+interpolated Kneser-Ney n-gram of the training transcriptions. --task search_recognition reads them. The manifests name
+the corpus's own files, which are not copied.
 """
 
 import argparse
@@ -124,7 +125,7 @@ def prepare(args: argparse.Namespace) -> Iterator[str]:
         splits, note = split_up(args)
         lexicon = build_lexicon(args, splits)
         summaries = [write(args, split, splits[split], lexicon, folder) for split in SPLITS]
-        write_lexicon(folder / "lexicon.txt", lexicon)
+        write_lexicon(folder / "lexicon.txt", lexicon, SEPARATORS[args.units])
         write_dictionary(args, splits["train"], lexicon, folder)
         model = kneser_ney(texts(args, splits["train"]), args.order, lexicon.of_word)
         write_arpa(folder / "ngram.arpa", model)

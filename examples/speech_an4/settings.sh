@@ -5,7 +5,7 @@ INPUT='AN4, a folder with etc/ and feat/'
 UNITS=${UNITS:-letters} QUARTER=${QUARTER:-0}
 [[ $UNITS =~ ^(letters|phones)$ ]] || fail "UNITS must be letters or phones, got $UNITS"
 [[ $QUARTER == [01] ]] || fail "QUARTER must be 0 or 1, got $QUARTER"
-GRID=(--lm-weights "${LM_WEIGHTS:-1,2,3,4,6,8}" --word-scores="${WORD_SCORES:--4,-2,0,2,4}" --silence-scores="${SILENCE_SCORES:-0}")
+GRID=(--lm-weights "${LM_WEIGHTS:-0.5,1,1.5,2,3}" --word-scores="${WORD_SCORES:-0,1,2,3,4}" --silence-scores="${SILENCE_SCORES:-0}")
 if [ "$SMOKE" = 1 ]; then
     WORK=${WORK:-$HERE/work-smoke}
     PREPARE_FLAGS=(--limit 30)

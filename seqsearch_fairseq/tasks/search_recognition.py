@@ -64,9 +64,11 @@ class SearchRecognitionTask(Run):
         )
         self.silence = flags.silence(cfg, dictionary)
         self.units = frozenset(dictionary.symbols[dictionary.nspecial :])
-        self.lexicon: Lexicon | None = None
+        self.lexicon: Lexicon | None = None  # without the unit between words
+        whole = None
         if (path := flags.existing_file(cfg, "recognition_lexicon")) is not None:
-            self.lexicon = read_lexicon(path, self.units)
+            whole = read_lexicon(path, self.units)
+            self.lexicon = whole.without(self.silence)
         arpa = flags.existing_file(cfg, "recognition_lm")
         self.given_weights = flags.given_weights(cfg)  # of the beam decoder, in the place of the checkpoint's
         self.beam_settings = BeamSettings(
@@ -77,9 +79,9 @@ class SearchRecognitionTask(Run):
         else:
             self.blank_symbol = dictionary.bos_word  # fairseq's `ctc` asks for it
         self._files: DecoderFiles | None = None
-        if self.lexicon is not None:
+        if whole is not None:
             repetitions = self.repetitions if self.topology == ASG else None
-            self._files = decoder_files.build(self.lexicon, arpa, dictionary, self.silence, repetitions)
+            self._files = decoder_files.build(whole, arpa, dictionary, self.silence, repetitions)
             self._numbers = {word: number for number, word in enumerate(self._files.words)}
         self.beam_decoder: BeamDecoder | None = None  # of the model that was built last
         self._trains = self._loaded = False
@@ -129,8 +131,8 @@ class SearchRecognitionTask(Run):
     def units_of(self, words: list[str]) -> list[int]:
         """The units that the lexicon's first spelling of each word has, with the unit between words after it."""
         assert self.lexicon is not None  # the words are the lexicon's
-        spellings = {word: [unit for unit in self.lexicon.of_word[word][0] if unit != self.silence] for word in words}
-        return [self.dictionary.index(unit) for unit in spelled(words, spellings.__getitem__, self.silence)]
+        units = spelled(words, lambda word: self.lexicon.of_word[word][0], self.silence)
+        return [self.dictionary.index(unit) for unit in units]
 
     @property
     def has_language_model(self) -> bool:

@@ -46,7 +46,7 @@ def test_an4_with_letters(tmp_path, an4):
     assert written["train.ltr"] == ["Y E S | Z E R O |", "A |"]
     assert written["valid.wrd"] == ["ZERO ZERO", "YES"] and written["test.wrd"] == ["ZERO YES"]
     assert written["dict.ltr.txt"] == ["| 3", "E 2", "A 1", "O 1", "R 1", "S 1", "Y 1", "Z 1"]
-    assert written["lexicon.txt"] == ["A\tA", "YES\tY E S", "ZERO\tZ E R O"]
+    assert written["lexicon.txt"] == ["A\tA |", "YES\tY E S |", "ZERO\tZ E R O |"]
     assert written["ngram.arpa"][:3] == ["\\data\\", "ngram 1=6", "ngram 2=5"]
     assert said[:2] == [
         "train: 2 utterances, 3 words, 41 frames or samples",
@@ -63,7 +63,12 @@ def test_an4_with_letters(tmp_path, an4):
 def test_an4_with_phones_takes_the_first_pronunciation_and_keeps_the_others(tmp_path, an4):
     written, _ = prepared(tmp_path / "out", "--an4", an4, "--units", "phones", "--order", 1, "--valid-share", 0.2)
     assert written["test.phn"] == ["Z IH R OW SIL Y EH S SIL"]
-    assert written["lexicon.txt"] == ["A\tAH", "A\tEY", "YES\tY EH S", "ZERO\tZ IH R OW", "ZERO\tZ IY R OW"]
+    assert written["lexicon.txt"] == [
+        "A\tAH SIL",
+        "A\tEY SIL",
+        "YES\tY EH S SIL",
+        *(f"ZERO\tZ {phone} R OW SIL" for phone in ("IH", "IY")),
+    ]
     assert {"SIL", "EY", "IY"} <= {line.split()[0] for line in written["dict.phn.txt"]}
     assert "\\2-grams:" not in written["ngram.arpa"]
 

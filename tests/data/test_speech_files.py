@@ -203,6 +203,12 @@ def test_a_lexicon_may_have_homophones_and_several_spellings(tmp_path):
     ]
     assert len(lexicon) == 3 and "RED" in lexicon and "BLUE" not in lexicon
     assert lexicon.word_of[("r", "eh", "d")] == "READ" and len(lexicon.of_word["READ"]) == 2
+    write_lexicon(tmp_path / "separated.txt", lexicon, "SIL")
+    separated = read_lexicon(tmp_path / "separated.txt", {"r", "eh", "iy", "d", "SIL"})
+    assert separated.of_word["RED"] == [("r", "eh", "d", "SIL")]
+    assert separated.without("SIL").pronunciations == lexicon.without(None).pronunciations == lexicon.pronunciations
+    with pytest.raises(FormatError, match="the lexicon spells the word 'RED' with nothing but 'SIL'"):
+        Lexicon([Pronunciation("RED", ("SIL",))]).without("SIL")
     write_lexicon(tmp_path / "again.txt", lexicon)
     assert read_lexicon(tmp_path / "again.txt", {"r", "eh", "iy", "d"}).pronunciations == lexicon.pronunciations
 

@@ -321,7 +321,7 @@ def test_the_beam_finds_words_of_the_lexicon(spoken, merge):
 
 
 def test_the_beam_weighs_with_the_checkpoints_weights_unless_flags_say_others(spoken):
-    emissions = emitted(task_on(spoken), "AB_L__E|LAB")
+    emissions = emitted(task_on(spoken), "AB_L__E|LAB|")
     scores = {}
     for name, flags in (("own", {}), ("flag", {"recognition_word_score": 4.0})):
         task = task_on(spoken, **flags)

@@ -38,6 +38,20 @@ class Lexicon:
     def __len__(self) -> int:
         return len(self.pronunciations)
 
+    def without(self, separator: str | None) -> "Lexicon":
+        """The lexicon without the separator, which spellings may have at their end.
+
+        Raises:
+            FormatError: a spelling has nothing else.
+        """
+        stripped = [
+            Pronunciation(word, units[:-1] if units[-1] == separator else units) for word, units in self.pronunciations
+        ]
+        for word, units in stripped:
+            if not units:
+                raise FormatError(f"the lexicon spells the word {word!r} with nothing but {separator!r}")
+        return Lexicon(stripped)
+
     def check(self, transcriptions: Iterable[str], name: str) -> None:
         """Refuse a word that is not in the lexicon.
 
@@ -92,10 +106,11 @@ def read_cmu_lexicon(path: Path) -> Lexicon:
     return Lexicon(found)
 
 
-def write_lexicon(path: Path, lexicon: Lexicon) -> None:
-    """Write flashlight's format."""
+def write_lexicon(path: Path, lexicon: Lexicon, separator: str | None = None) -> None:
+    """Write flashlight's format, with the separator, if there is one, at the end of each spelling."""
+    end = "" if separator is None else f" {separator}"
     with path.open("w", encoding="utf-8") as out:
-        out.writelines(f"{word}\t{' '.join(units)}\n" for word, units in lexicon.pronunciations)
+        out.writelines(f"{word}\t{' '.join(units)}{end}\n" for word, units in lexicon.pronunciations)
 
 
 def _lines(path: Path, comment: str | None = None) -> Iterator[tuple[str, str, tuple[str, ...]]]:
