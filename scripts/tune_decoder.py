@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch-size", type=at_least_one, default=32, metavar="N", help="(default: %(default)s)")
     made.add_argument("--cpu", action="store_true", help="do not use a GPU")
     grid = made.add_argument_group("grid", "numbers with commas between them; one is no choice")
-    for name, values in (("lm-weights", "0.5,1,2,3,4,6"), ("word-scores", "-4,-2,0,2"), ("silence-scores", "0")):
+    for name, values in (("lm-weights", "0.5,1,1.5,2,3,4"), ("word-scores", "-2,0,1,2,3,4"), ("silence-scores", "0")):
         grid.add_argument(f"--{name}", type=numbers, default=values, metavar="X,...", help="(default: %(default)s)")
     grid.add_argument("--trials", type=at_least_one, metavar="N", help="N points of the grid, at random (default: all)")
     grid.add_argument("--seed", type=int, default=1, help="of the choice (default: %(default)s)")

@@ -1,6 +1,5 @@
-"""The command line of dbd: train from CTC, kill and resume, several processes, hydra; and decode with the beam."""
+"""The command line of dbd: train from CTC, kill and resume; and decode with the beam."""
 
-import json
 import re
 import signal
 import subprocess
@@ -11,17 +10,15 @@ import commands
 import pytest
 import speech
 import torch
-from commands import ENVIRONMENT, PLUGIN
-from test_distributed import EACH_IN_TURN
+from commands import ENVIRONMENT
 from test_resume import KILLED_TRAINING
 
 TASK = "search_recognition"
 UPDATES = ["--optimizer", "adam", "--lr", 0.005, "--clip-norm", 5, "--batch-size", 10]
 
 
-def words(data: Path, topology: str = "ctc") -> list:
-    lexicon = ["--recognition-lexicon", data / "lexicon.txt", "--recognition-lm", data / "ngram.arpa"]
-    return [*lexicon, "--recognition-topology", topology]
+def words(data: Path) -> list:
+    return ["--recognition-lexicon", data / "lexicon.txt", "--recognition-lm", data / "ngram.arpa"]
 
 
 def model_flags(*flags) -> list:
@@ -133,51 +130,6 @@ def test_a_killed_run_resumes_to_the_same_model(spoken, recognizer, tmp_path):
     expected, found = model_of(tmp_path / "whole"), model_of(tmp_path / "killed")
     assert expected.keys() == found.keys() and "beam_decoder.language_model.log_probs" in found
     assert all(torch.equal(found[name], parameter) for name, parameter in expected.items())
-
-
-@pytest.mark.parametrize("topology", ["asg"])
-def test_two_processes_update_as_one_does_on_both_batches(spoken, tmp_path, topology):
-    arch = model_flags(*words(spoken, topology), "--dropout", 0, "--optimizer", "sgd", "--lr", 0.05, "--clip-norm", 0)
-    shared = [*arch, "--max-update", 1, "--disable-validation", "--batch-size", 8, "--search-nll-weight", 0.1]
-    method = f"tcp://localhost:{commands.free_port()}"
-    together = ["--distributed-backend", "gloo", "--distributed-init-method", method, "--distributed-world-size", 2]
-    together += ["--distributed-no-spawn", "--ddp-backend", "legacy_ddp"]
-    processes = []
-    for rank in (0, 1):
-        line = commands.train_flags(spoken, TASK, tmp_path / "two", *shared, *together, "--distributed-rank", rank)
-        argv = [sys.executable, "-c", EACH_IN_TURN, json.dumps([[str(word) for word in line]])]
-        processes.append(
-            subprocess.Popen(argv, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        )
-    for process in processes:
-        status, _, err = commands.finish(process)
-        assert status == 0, err
-    commands.train(spoken, TASK, tmp_path / "one", *shared, "--update-freq", 2)
-    one, two = model_of(tmp_path / "one"), model_of(tmp_path / "two")
-    assert (
-        float(one["beam_decoder.transitions"].abs().max()) > 1e-3
-        and float(weights_in(tmp_path / "one")["lm_weight"]) != 0.5
-    )
-    for name, parameter in one.items():
-        torch.testing.assert_close(two[name], parameter, rtol=0, atol=1e-5)
-
-
-def test_hydra_trains_with_dbd(spoken, tmp_path):
-    arguments = [
-        f"common.user_dir={PLUGIN}",
-        *("common.cpu=true", "common.log_format=json", "common.no_progress_bar=true"),
-        *(f"+task._name={TASK}", f"+task.data={spoken}", f"+task.recognition_lexicon={spoken / 'lexicon.txt'}"),
-        *("+model._name=recognizer_lstm", "+model.encoder_hidden_size=8", "+model.encoder_layers=1"),
-        *("criterion._name=dbd", "+criterion.dbd_beam_size=5", "+criterion.dbd_word_score=-0.5"),
-        *("+criterion.dbd_fixed_weights=true", "+criterion.dbd_gold=free", "dataset.disable_validation=true"),
-        *("+optimizer._name=adam", "optimization.lr=[0.01]", "optimization.max_epoch=1"),
-        *("dataset.batch_size=10", "dataset.num_workers=0"),
-        *(f"checkpoint.save_dir={tmp_path / 'model'}", "checkpoint.no_epoch_checkpoints=true"),
-    ]
-    argv = [sys.executable, "-m", "fairseq_cli.hydra_train", *arguments]
-    done = subprocess.run(argv, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert '"train_word_score": "-0.5"' in done.stdout and re.search(r'"train_gold_lost": "[0-9.]+"', done.stdout)
 
 
 def test_a_word_that_is_not_in_the_lexicon_is_an_error_before_training(spoken, tmp_path):

@@ -17,12 +17,14 @@ from seqsearch_fairseq.algorithms.beam_decoder.ngrams import NgramLanguageModel
 from seqsearch_fairseq.algorithms.beam_decoder.objective import beam_decoder_objective
 from seqsearch_fairseq.algorithms.beam_decoder.scoring import Weights
 from seqsearch_fairseq.beam_decoder import LM, SILENCE, WORD
+from seqsearch_fairseq.criterions.dbd import DbdConfig
 from seqsearch_fairseq.criterions.unit_losses import AsgLosses
 from seqsearch_fairseq.data.files import FormatError
 from seqsearch_fairseq.emissions import Emissions, emissions_of
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.generation.recognition import RecognitionGenerator, beam
 from seqsearch_fairseq.models.recognizer import RecognizerConfig, RecognizerModel
+from seqsearch_fairseq.tasks.recognition_flags import SearchRecognitionConfig
 
 START = {"dbd_lm_weight": 0.7, "dbd_word_score": -0.4, "dbd_silence_score": 0.3}
 SIZES = {"encoder_channels": 6, "encoder_hidden_size": 5, "encoder_layers": 1, "dropout": 0.0}
@@ -358,6 +360,16 @@ def test_validation_counts_the_errors_of_both_decoders(spoken):
 
 
 # ---------------------------------------------------------------------------------------------------- what is refused
+
+
+def test_the_flags_are_fields_that_hydra_can_set():
+    lines = ["dbd_beam_threshold=inf", "dbd_gold=free", "dbd_fixed_weights=true", "dbd_word_score=-1"]
+    cfg = OmegaConf.merge(OmegaConf.structured(DbdConfig), OmegaConf.from_dotlist(lines))
+    assert (cfg.dbd_beam_threshold, cfg.dbd_fixed_weights, cfg.dbd_word_score) == (float("inf"), True, -1.0)
+    assert str(cfg.dbd_gold) == "free" and str(DbdConfig().dbd_gold) == "in-beam"
+    lines = ["recognition_lm_weight=2", "recognition_merge=max", "decoder=beam"]
+    cfg = OmegaConf.merge(OmegaConf.structured(SearchRecognitionConfig), OmegaConf.from_dotlist(lines))
+    assert (cfg.recognition_lm_weight, cfg.recognition_word_score) == (2.0, None)
 
 
 @pytest.mark.parametrize(
