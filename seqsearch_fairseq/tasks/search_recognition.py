@@ -16,30 +16,23 @@ from fairseq.logging import metrics
 from fairseq.tasks import register_task
 from torch import Tensor
 
-from seqsearch_fairseq.algorithms.beam_decoder.alignments import PAD
 from seqsearch_fairseq.algorithms.beam_decoder.search import Settings as BeamSettings
-from seqsearch_fairseq.beam_decoder import BeamDecoder, DecoderFiles
-from seqsearch_fairseq.data.files import FormatError
+from seqsearch_fairseq.beam_decoder import BeamDecoder
 from seqsearch_fairseq.data.recognition.features import WAVEFORM, Settings, frames_of, read_frames
-from seqsearch_fairseq.data.recognition.lexicon import Lexicon, read_lexicon
 from seqsearch_fairseq.data.recognition.manifests import read_manifest, read_transcriptions
 from seqsearch_fairseq.data.recognition.units import (
     ARROW,
     least_frames,
-    spelled,
-    with_repetitions,
-    without_repetitions,
-    words_of,
 )
 from seqsearch_fairseq.emissions import Emissions, emissions_of, emit, frames_after, last_output
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.generation.recognition import DECODERS, GREEDY, RecognitionGenerator
 from seqsearch_fairseq.scoring.recognition import DEFAULT_SCORER, Errors, rapidfuzz_as_editdistance
-from seqsearch_fairseq.tasks import decoder_files
 from seqsearch_fairseq.tasks import recognition_flags as flags
 from seqsearch_fairseq.tasks.recognition_flags import ASG, CTC, SearchRecognitionConfig
 from seqsearch_fairseq.tasks.run import Run
 from seqsearch_fairseq.tasks.unit_dictionary import UnitDictionary, WordsAfterArrow
+from seqsearch_fairseq.tasks.units_and_words import UnitsAndWords
 from seqsearch_fairseq.tasks.utterances import UtteranceDataset
 
 FRAMES = "frames"  # in a checkpoint's task state: how frames are read, and how many numbers one has
@@ -47,13 +40,12 @@ logger = logging.getLogger(__name__)
 
 
 @register_task("search_recognition", dataclass=SearchRecognitionConfig)
-class SearchRecognitionTask(Run):
+class SearchRecognitionTask(UnitsAndWords, Run):
     """Recognition with units at frames; in CTC the blank is fairseq's start symbol, as in its audio tasks."""
 
     def __init__(self, cfg, dictionary: UnitDictionary):
         super().__init__(cfg)
-        self.dictionary = dictionary
-        self.topology, self.repetitions = str(cfg.recognition_topology), cfg.recognition_repetitions
+        self.read_words(cfg, dictionary)
         self.settings = Settings(
             audio=str(cfg.recognition_audio),
             rate=cfg.recognition_sample_rate,
@@ -62,27 +54,10 @@ class SearchRecognitionTask(Run):
             normalize=str(cfg.recognition_normalize),
             normalize_waveform=cfg.normalize,
         )
-        self.silence = flags.silence(cfg, dictionary)
-        self.units = frozenset(dictionary.symbols[dictionary.nspecial :])
-        self.lexicon: Lexicon | None = None  # without the unit between words
-        whole = None
-        if (path := flags.existing_file(cfg, "recognition_lexicon")) is not None:
-            whole = read_lexicon(path, self.units)
-            self.lexicon = whole.without(self.silence)
-        arpa = flags.existing_file(cfg, "recognition_lm")
         self.given_weights = flags.given_weights(cfg)  # of the beam decoder, in the place of the checkpoint's
         self.beam_settings = BeamSettings(
             cfg.recognition_beam_size, cfg.recognition_beam_threshold, str(cfg.recognition_merge)
         )
-        if self.topology == ASG:
-            flags.add_repetitions(dictionary, self.repetitions)
-        else:
-            self.blank_symbol = dictionary.bos_word  # fairseq's `ctc` asks for it
-        self._files: DecoderFiles | None = None
-        if whole is not None:
-            repetitions = self.repetitions if self.topology == ASG else None
-            self._files = decoder_files.build(whole, arpa, dictionary, self.silence, repetitions)
-            self._numbers = {word: number for number, word in enumerate(self._files.words)}
         self.beam_decoder: BeamDecoder | None = None  # of the model that was built last
         self._trains = self._loaded = False
         self._input_size: int | None = None
@@ -103,8 +78,6 @@ class SearchRecognitionTask(Run):
             raise UsageError(f"{path}: {ARROW} cannot be a unit; words are written after it")
         return cls(cfg, dictionary)
 
-    # ------------------------------------------------------------------------------------------------------- units
-
     @property
     def source_dictionary(self):
         return None
@@ -112,65 +85,6 @@ class SearchRecognitionTask(Run):
     @property
     def target_dictionary(self) -> UnitDictionary:
         return self.dictionary
-
-    @property
-    def blank(self) -> int:
-        """The number of the blank; -1 without one."""
-        return self.dictionary.bos() if self.topology == CTC else -1
-
-    def emitted_units(self) -> Tensor:
-        """(U,) bool: what may stand at a frame; the blank, if there is one, and no other special symbol."""
-        numbers = torch.arange(len(self.dictionary))
-        return (numbers >= self.dictionary.nspecial) | (numbers == self.blank)
-
-    def words_of(self, units: list[int]) -> list[str]:
-        """The words that units spell. Of homophones the first of the lexicon; what is no word is joined as it is."""
-        symbols = [self.dictionary[unit] for unit in self.written_out(units)]
-        return words_of(symbols, self.silence, self.lexicon.word_of if self.lexicon else None).split()
-
-    def units_of(self, words: list[str]) -> list[int]:
-        """The units that the lexicon's first spelling of each word has, with the unit between words after it."""
-        assert self.lexicon is not None  # the words are the lexicon's
-        units = spelled(words, lambda word: self.lexicon.of_word[word][0], self.silence)
-        return [self.dictionary.index(unit) for unit in units]
-
-    @property
-    def has_language_model(self) -> bool:
-        return self._files is not None and self._files.arpa is not None
-
-    def word(self, number: int) -> str:
-        """A word of the lexicon by its number in the beam decoder."""
-        assert self._files is not None
-        return self._files.words[number]
-
-    def word_numbers(self, transcriptions: list[str]) -> Tensor:
-        """(B, M) the reverse, of the words of a batch, with `PAD` after the last of each transcription."""
-        rows = [torch.tensor([self._numbers[word] for word in line.split()]) for line in transcriptions]
-        return torch.nn.utils.rnn.pad_sequence(rows, True, PAD).long()
-
-    def written_out(self, units: list[int]) -> list[int]:
-        """The units without repetition symbols, so that they are the same in both topologies."""
-        if self.topology == CTC:
-            return units
-        symbols = without_repetitions([self.dictionary[unit] for unit in units], self.repetitions)
-        return [self.dictionary.index(symbol) for symbol in symbols]
-
-    def _gold(self, target: Tensor) -> list[int]:
-        """The units of a padded target, written out."""
-        return self.written_out(target[target.ne(self.dictionary.pad())].tolist())
-
-    def _encoded(self, line: str, where: str) -> Tensor:
-        """(U,) the units of a line of a file of units."""
-        units = line.split()
-        unknown = next((unit for unit in units if unit not in self.units), None)
-        if unknown is not None and self._trains:
-            raise FormatError(f"{where}: the unit {unknown!r} is not in the dictionary of units")
-        if self.topology == ASG:
-            try:
-                units = with_repetitions(units, self.repetitions)
-            except ValueError as error:
-                raise FormatError(f"{where}: {error}; --recognition-repetitions is `most`") from error
-        return torch.tensor([self.dictionary.index(unit) for unit in units], dtype=torch.long)
 
     # -------------------------------------------------------------------------------------------------------- data
 
@@ -210,7 +124,9 @@ class SearchRecognitionTask(Run):
                 raise UsageError(f"split '{split}' of {folder} has no transcriptions: there is no {of_units.name}")
             return None, None
         lines = read_transcriptions(of_units, manifest, count)
-        targets = [self._encoded(line, f"{of_units}, line {number}") for number, line in enumerate(lines, 1)]
+        targets = [
+            self.encoded(line, f"{of_units}, line {number}", self._trains) for number, line in enumerate(lines, 1)
+        ]
         if paths["wrd"].is_file():
             words = read_transcriptions(paths["wrd"], manifest, count)
         else:
@@ -260,7 +176,7 @@ class SearchRecognitionTask(Run):
         if actual is not None and hasattr(actual, "w2v_args"):  # a checkpoint of a pretrained model needs them
             cfg.w2v_args = actual.w2v_args
         self._frames_after = frames_after(model)
-        self.beam_decoder = BeamDecoder(self._files, len(self.dictionary) if self.topology == ASG else None)
+        self.beam_decoder = BeamDecoder(self.decoder_files, len(self.dictionary) if self.topology == ASG else None)
         model.beam_decoder = self.beam_decoder
         return model
 
@@ -315,7 +231,7 @@ class SearchRecognitionTask(Run):
         found = DECODERS[decoder](self, emissions, [model])
         for [best, *_], target, said in zip(found, sample["target"], sample["words"], strict=True):
             words = words.and_of(said.split(), best.words)
-            units = units.and_of(self._gold(target), self.written_out(best.units))
+            units = units.and_of(self.gold(target), self.written_out(best.units))
         return words, units
 
     def reduce_metrics(self, logging_outputs, criterion):
@@ -337,7 +253,7 @@ class SearchRecognitionTask(Run):
         found = generator.generate(models, sample)
         if sample["target"] is not None:
             gold = [
-                torch.tensor(self.dictionary.with_words(self._gold(target), words.split()))
+                torch.tensor(self.dictionary.with_words(self.gold(target), words.split()))
                 for target, words in zip(sample["target"], sample["words"], strict=True)
             ]
             sample["target"] = torch.nn.utils.rnn.pad_sequence(gold, True, self.dictionary.pad())
