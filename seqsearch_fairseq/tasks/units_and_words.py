@@ -76,8 +76,9 @@ class UnitsAndWords:
 
     def word_numbers(self, transcriptions: list[str]) -> Tensor:
         """(B, M) the reverse, of the words of a batch, with `PAD` after the last of each transcription."""
-        rows = [torch.tensor([self._numbers[word] for word in line.split()]) for line in transcriptions]
-        return torch.nn.utils.rnn.pad_sequence(rows, True, PAD).long()
+        numbers = [[self._numbers[word] for word in line.split()] for line in transcriptions]
+        rows = [torch.tensor(row, dtype=torch.long) for row in numbers]
+        return torch.nn.utils.rnn.pad_sequence(rows, True, PAD)
 
     def written_out(self, units: list[int]) -> list[int]:
         """The units without repetition symbols, so that they are the same in both topologies."""

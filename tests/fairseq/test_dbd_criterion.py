@@ -128,6 +128,21 @@ def test_one_by_one_is_a_batch(spoken, topology):
     torch.testing.assert_close(losses(batch), alone, rtol=1e-9, atol=1e-9)
 
 
+def test_nothing_may_be_said_and_what_does_not_fit_its_frames_is_counted(copy):
+    for kind in ("wrd", "ltr"):
+        lines = (copy / f"valid.{kind}").read_text().splitlines()
+        lines[1] = ""
+        lines[2] = " ".join(["ALL" if kind == "wrd" else "A L L |"] * 200)
+        (copy / f"valid.{kind}").write_text("\n".join(lines) + "\n")
+    task = task_on(copy)
+    model = model_of(task)
+    criterion, batch = make_criterion("dbd", task), batch_of(task)
+    losses, _, logs = criterion(model, batch, reduce=False)
+    assert logs["_skipped"] == 1 and losses[2] == 0 and bool((losses[[0, 1, 3]] > 0).all())
+    silent = criterion(model, batch_of(task, [1]), reduce=False)[0]
+    torch.testing.assert_close(silent[0], losses[1], rtol=1e-5, atol=1e-5)
+
+
 def test_a_share_of_ctc_is_added(spoken):
     task = task_on(spoken)
     model, batch = model_of(task), batch_of(task)
