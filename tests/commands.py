@@ -78,7 +78,8 @@ def run(command: str, *arguments) -> Output:
     module = importlib.import_module(f"fairseq_cli.{command}")
     captured = io.StringIO()
     argv = [f"fairseq-{command}", *map(str, arguments)]
-    with _clean_fairseq(captured), contextlib.redirect_stdout(captured), mock.patch.object(sys, "argv", argv):
+    device = _without_gpu() if "--cpu" in argv else contextlib.nullcontext()
+    with device, _clean_fairseq(captured), contextlib.redirect_stdout(captured), mock.patch.object(sys, "argv", argv):
         module.cli_main()
     return Output(captured.getvalue())
 
@@ -119,7 +120,8 @@ def validate(data: Path, task: str, checkpoint, *flags) -> Output:
 def start(command: str, *arguments, **options) -> subprocess.Popen:
     """`fairseq-COMMAND ARGUMENTS` in a process of its own."""
     argv = [sys.executable, "-m", f"fairseq_cli.{command}", *map(str, arguments)]
-    return subprocess.Popen(argv, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    environment = ENVIRONMENT | ({"CUDA_VISIBLE_DEVICES": ""} if "--cpu" in argv else {})
+    return subprocess.Popen(argv, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 def finish(process: subprocess.Popen, seconds: float = 120) -> tuple[int, str, str]:
@@ -158,6 +160,11 @@ def once(tmp_path_factory, name: str, build: Callable[[Path], object]) -> Path:
             build(folder)
             (folder / "built").touch()
     return folder
+
+
+def _without_gpu():
+    """fairseq clips gradients on the GPU where there is one, in spite of --cpu, and fails."""
+    return mock.patch.object(torch.cuda, "is_available", return_value=False)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,15 @@ class Loaded(NamedTuple):
         model = models[0].eval()
         return cls(task, model.double() if double else model)
 
+    def without_dropout(self) -> "Loaded":
+        """In training mode, which cuDNN's backward asks for, but scoring as in evaluation."""
+        self.model.train()
+        for module in self.model.modules():
+            for name in ("p", "dropout"):  # of fairseq's modules, and of torch's recurrent networks
+                if isinstance(getattr(module, name, None), float):
+                    setattr(module, name, 0.0)
+        return self
+
     def batches(self, split: str = "valid", batch_size: int = 8) -> list[dict]:
         if split not in self.task.datasets:
             self.task.load_dataset(split)
