@@ -66,6 +66,13 @@ def test_training_logs_the_weights_and_validation_both_error_rates(dbd):
     assert valid["valid_word_error_beam"] <= valid["valid_word_error_greedy"]
 
 
+def test_fairseq_validate_finds_what_training_found(spoken, dbd):
+    [before] = commands.Output((dbd / "train.log").read_text()).logged("valid")
+    [found] = commands.validate(spoken, TASK, dbd / "checkpoint_last.pt").logged("valid")
+    for name in ("lm_weight", "word_score", "word_error_beam", "unit_error_greedy"):
+        assert next(v for k, v in found.items() if k.endswith(name)) == pytest.approx(before[f"valid_{name}"], abs=0.01)
+
+
 def weights_in(folder: Path) -> dict[str, torch.Tensor]:
     saved = {name.removeprefix("beam_decoder."): value for name, value in model_of(folder).items()}
     return {name: saved[name] * saved["rate"] for name in ("lm_weight", "word_score", "silence_score")}
