@@ -118,7 +118,7 @@ epochs() {
             case $part in
                 ' epoch '* | ' loss '* | ' nll_loss '* | ' ppl '* | ' bleu '* | ' accuracy_'* | ' alpha '* | ' hard_beam_cost '* | \
                     ' chunk_f1_'* | ' edit_distance '* | ' greedy_cost '* | ' gold_fell_out '* | ' violations '* | ' expected_risk '* | \
-                    ' beam_distance '* | ' exposure_bias '*) said+=" ${part% }" ;;
+                    ' beam_distance '* | ' exposure_bias '* | ' word_error_'* | ' unit_error_'* | ' lm_weight '* | ' word_score '*) said+=" ${part% }" ;;
             esac
         done
         printf '          %s:%s\n' "$1" "$said"

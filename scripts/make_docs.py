@@ -82,7 +82,10 @@ def flags(name: str) -> Iterator[str]:
 
 
 def own_fields(name: str) -> list[dataclasses.Field]:
-    """The fields of a registered dataclass that this package defines; not those that fairseq fills from elsewhere."""
+    """The fields of a registered dataclass that this package defines.
+
+    Not those that fairseq fills from elsewhere, and not `data`, which is no flag.
+    """
     kind = registered(name)
     ours = {
         field
@@ -93,7 +96,7 @@ def own_fields(name: str) -> list[dataclasses.Field]:
     return [
         field
         for field in dataclasses.fields(kind)
-        if field.name in ours and not field.name.startswith("_") and not str(field.default).startswith("${")
+        if field.name in ours - {"data"} and not field.name.startswith("_") and not str(field.default).startswith("${")
     ]
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import commands
 import corpora
 import pytest
+import speech
 
 EPOCHS = {"lstm": 12, "attention_gru": 12, "transformer": 10, "tagger_lstm": 6, "tagger_gru": 4}
 
@@ -59,6 +60,23 @@ def trained(tmp_path_factory, translation, tagging):
         return Trained(arch, corpus, folder / "checkpoint_best.pt")
 
     return get
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory) -> Path:
+    """The data folder of the tiny corpus of speech."""
+    return commands.once(tmp_path_factory, "speech", speech.prepare) / "data"
+
+
+@pytest.fixture(scope="session")
+def recognizer(tmp_path_factory, spoken) -> Path:
+    """The checkpoint of a small recogniser, trained with fairseq's `ctc`; `train.log` beside it is what was logged."""
+
+    def build(folder: Path):
+        said = commands.train(spoken, "search_recognition", folder, *speech.TINY, "--max-epoch", 6)
+        (folder / "train.log").write_text(said.text)
+
+    return commands.once(tmp_path_factory, "recognizer", build) / "checkpoint_last.pt"
 
 
 def _corpus(tmp_path_factory, kind: str, write) -> Corpus:

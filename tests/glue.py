@@ -57,8 +57,10 @@ class Loaded(NamedTuple):
 
 
 def make_task(name: str, data, **options):
-    """The task called `name` on the folder that fairseq-preprocess wrote."""
-    shared = {"train_subset": "train", "dataset_impl": None, "required_seq_len_multiple": 1}
+    """The task called `name` on a folder of data."""
+    fields = tasks.TASK_DATACLASS_REGISTRY[name].__dataclass_fields__
+    from_elsewhere = {"train_subset": "train", "dataset_impl": None, "required_seq_len_multiple": 1}
+    shared = {field: value for field, value in from_elsewhere.items() if field in fields}
     return tasks.setup_task(DictConfig({"_name": name, "data": str(data), **shared, **options}))
 
 

@@ -146,29 +146,38 @@ class SearchCriterion(FairseqCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:
-        """Aggregate over workers. Losses are per `sample_size`: bits, or their own unit; nll_loss is bits per token."""
-
-        def total(key):
-            return float(sum(log.get(key, 0) for log in logging_outputs))
-
-        sample_size, ntokens, nsentences = total("sample_size"), total("ntokens"), total("nsentences")
-        unit = math.log(2) if cls.in_bits else 1.0
-        for name in ("loss", "objective"):
-            metrics.log_scalar(name, total(name) / sample_size / unit, sample_size, round=4)
-        if any("nll_loss" in log for log in logging_outputs):
-            metrics.log_scalar("nll_loss", total("nll_loss") / ntokens / math.log(2), ntokens, round=3)
-            metrics.log_derived("ppl", lambda meters: 2 ** min(meters["nll_loss"].avg, 100))
-        keys = sorted({key for log in logging_outputs for key in log if key.startswith("_")})
-        weights = {PER_TOKEN: ntokens, PER_SENTENCE: nsentences, "setting": nsentences}
-        weights |= {key.removeprefix("_units_"): total(key) for key in keys if key.startswith("_units_")}
-        for key in keys:
-            unit, _, name = key[1:].partition("_")
-            if weights.get(unit, 0) > 0:
-                metrics.log_scalar(name, total(key) / weights[unit], weights[unit], round=4)
+        """Aggregate over workers."""
+        log_metrics(logging_outputs, cls.in_bits)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
         return True
+
+
+def log_metrics(logging_outputs, in_bits: bool = False) -> None:
+    """What the logging outputs of all workers say, per what each is counted in.
+
+    Losses are per `sample_size`: bits, or their own unit; nll_loss is bits per token. `_UNIT_NAME` is a sum, logged as
+    NAME per UNIT (PER_..., or one that `_units_UNIT` counts); `_setting_NAME` is a value for each sentence.
+    """
+
+    def total(key):
+        return float(sum(log.get(key, 0) for log in logging_outputs))
+
+    sample_size, ntokens, nsentences = total("sample_size"), total("ntokens"), total("nsentences")
+    unit = math.log(2) if in_bits else 1.0
+    for name in ("loss", "objective"):
+        metrics.log_scalar(name, total(name) / sample_size / unit, sample_size, round=4)
+    if any("nll_loss" in log for log in logging_outputs):
+        metrics.log_scalar("nll_loss", total("nll_loss") / ntokens / math.log(2), ntokens, round=3)
+        metrics.log_derived("ppl", lambda meters: 2 ** min(meters["nll_loss"].avg, 100))
+    keys = sorted({key for log in logging_outputs for key in log if key.startswith("_")})
+    weights = {PER_TOKEN: ntokens, PER_SENTENCE: nsentences, "setting": nsentences}
+    weights |= {key.removeprefix("_units_"): total(key) for key in keys if key.startswith("_units_")}
+    for key in keys:
+        unit, _, name = key[1:].partition("_")
+        if weights.get(unit, 0) > 0:
+            metrics.log_scalar(name, total(key) / weights[unit], weights[unit], round=4)
 
 
 def check_distributed(model) -> None:

@@ -1,3 +1,3 @@
-"""Models that fairseq does not have: taggers, and the papers' named sizes."""
+"""Models that fairseq does not have: taggers, recognisers, and the papers' named sizes."""
 
-from seqsearch_fairseq.models import attention_gru, tagger, translation  # noqa: F401
+from seqsearch_fairseq.models import attention_gru, recognizer, tagger, translation  # noqa: F401

@@ -1,3 +1,3 @@
 """fairseq scorers for --scoring."""
 
-from seqsearch_fairseq.scoring import chunk_f1, edit_distance, tag_accuracy, tagging  # noqa: F401
+from seqsearch_fairseq.scoring import chunk_f1, edit_distance, recognition, tag_accuracy, tagging  # noqa: F401

@@ -1,4 +1,4 @@
-"""What both tasks share: checked data, the clock, the candidates of the search, and the choice of the decoder."""
+"""What both tasks of text share: checked data, the candidates of the search, and the choice of the decoder."""
 
 import copy
 import math
@@ -6,33 +6,30 @@ import os
 from argparse import Namespace
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Optional
 
 import torch
 from fairseq import utils
 from fairseq.data import data_utils
 from fairseq.dataclass import ChoiceEnum
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
-from omegaconf import II, DictConfig, open_dict
-from omegaconf.errors import InterpolationKeyError
+from omegaconf import DictConfig, open_dict
 
-from seqsearch_fairseq import checkpoints
 from seqsearch_fairseq.adapters import LOCAL_SCORES
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.generation import flags
 from seqsearch_fairseq.generation.scored_ensemble import LOG_PROBS, LOGITS, ScoredEnsemble
 from seqsearch_fairseq.generation.soft_beam_generator import SoftBeamGenerator
+from seqsearch_fairseq.tasks.run import Run, RunConfig
 
 FILLER = "madeupword"  # fairseq-preprocess pads a dictionary with these to a multiple of --padding-factor
 DECODERS = ("greedy", "beam", "soft-beam")
 AUTO = "auto"
-NO_CHECKPOINT = "checkpoint_last.pt"  # fairseq's default of --restore-file: the run's own last one, if there is one
 TRAINED_SCORES = "trained_scores"  # in a checkpoint's task state
 NOT_WITH_LOGITS = {"sampling": False, "print_alignment": None}  # generation flags, and what they are when not given
 
 
 @dataclass
-class SearchTaskConfig(TranslationConfig):
+class SearchTaskConfig(RunConfig, TranslationConfig):
     decoder: ChoiceEnum(list(DECODERS)) = field(
         default="beam",
         metadata={
@@ -55,31 +52,17 @@ class SearchTaskConfig(TranslationConfig):
             "such choice"
         },
     )
-    restore_file: str = II("checkpoint.restore_file")  # fairseq's own flags
-    finetune_from_model: Optional[str] = II("checkpoint.finetune_from_model")  # noqa: UP045  (fairseq reads no other)
 
 
-class SearchTask(TranslationTask):
-    """A translation task that knows the epoch, which tokens a search may output, and three decoders."""
+class SearchTask(Run, TranslationTask):
+    """A translation task that knows which tokens a search may output, and three decoders."""
 
     one_label_a_word = False  # whether the output has exactly the source's length
 
     def __init__(self, cfg, src_dict, tgt_dict):
         super().__init__(cfg, src_dict, tgt_dict)
-        self.epoch = 1  # the clock: what fairseq counts, and restores from a checkpoint
         self.trained_scores: dict[str, None] = {}  # local scores of this run's criterion, or of the checkpoints loaded
         self._trains = False
-        self._begun = False
-
-    @classmethod
-    def add_args(cls, parser):
-        """The flags, and no worker process for the data unless --num-workers asks for some.
-
-        Text in memory needs none, and fairseq's default of one is a new process each epoch and validation. Some end in
-        "can only test a child process", where Python clears away in the child what belongs to its parent.
-        """
-        super().add_args(parser)
-        parser.set_defaults(num_workers=0)
 
     @classmethod
     def setup_task(cls, cfg, **kwargs):
@@ -103,19 +86,6 @@ class SearchTask(TranslationTask):
         if isinstance(cfg, Namespace):  # the archs that hold every flag, where a transformer takes ours for its own
             vars(cfg).pop("decoder", None)
         return super().build_model(cfg, from_checkpoint)
-
-    def get_batch_iterator(self, dataset, *args, **kwargs):
-        """fairseq's, with batches of any size, so that none is lost.
-
-        fairseq drops the last batch, the longest sentences, where its size is no multiple of
-        `--required-batch-size-multiple` (8 by default): in training, in validation and in fairseq-generate.
-        """
-        kwargs["required_batch_size_multiple"] = 1
-        return super().get_batch_iterator(dataset, *args, **kwargs)
-
-    def can_reuse_epoch_itr(self, dataset):
-        """No: fairseq draws the batches from the epoch in which it makes them, so a resumed run would see others."""
-        return False
 
     def build_criterion(self, cfg, from_checkpoint=False):
         criterion = super().build_criterion(cfg, from_checkpoint)
@@ -159,31 +129,6 @@ class SearchTask(TranslationTask):
             yield
         finally:
             self.cfg.decoder, self.cfg.decode_scores = before
-
-    def begin_epoch(self, epoch, model):
-        super().begin_epoch(epoch, model)
-        self.epoch = epoch
-        self._check_beginning()
-
-    def begin_valid_epoch(self, epoch, model):
-        super().begin_valid_epoch(epoch, model)
-        self.epoch = epoch
-
-    def _check_beginning(self) -> None:
-        """Before anything is trained: whether the checkpoint to begin from is there.
-
-        Where it is not, fairseq says so in its log, and trains from random weights.
-        """
-        if not self._begun:
-            restore, finetune = (_from_elsewhere(self.cfg, name) for name in ("restore_file", "finetune_from_model"))
-            wrong = None
-            if restore not in (None, NO_CHECKPOINT):
-                wrong = checkpoints.missing(restore)
-            elif finetune is not None and os.path.isdir(finetune):  # fairseq itself looks whether it exists
-                wrong = checkpoints.missing(finetune)
-            if wrong is not None:
-                raise UsageError(wrong)
-        self._begun = True
 
     def search_candidates(self) -> torch.Tensor:
         """(V,) bool: the tokens that a search may output. As in fairseq's beam search, all but padding."""
@@ -230,14 +175,6 @@ class SearchTask(TranslationTask):
         if constraints is None and getattr(getattr(generator, "search", None), "supports_constraints", False):
             raise UsageError("--constraints needs constraints with each sentence, which fairseq-interactive reads")
         return super().inference_step(generator, models, sample, prefix_tokens, constraints)
-
-
-def _from_elsewhere(cfg, name: str):
-    """A setting of another section of the configuration; None where the task was made without that section."""
-    try:
-        return getattr(cfg, name, None)
-    except InterpolationKeyError:
-        return None
 
 
 class _MissingSplit(UsageError, FileNotFoundError):

@@ -30,6 +30,8 @@ OTHERS = {
 PROGRAMS = ("prepare_parallel.py", "prepare_tagging.py", "prepare_spelling.py", "prepare_letters.py")
 PROGRAMS += (
     "prepare_iwslt14.py",
+    "prepare_recognition.py",
+    "tune_decoder.py",
     "score_tagging.py",
     "plot_objective.py",
     "plot_beam.py",
@@ -47,6 +49,8 @@ PLUGINS = [  # a task, a model, a criterion and a scheduler each bring flags of 
     ("search_tagging", "tagger_lstm", "beam_search_optimization", "fixed"),
     ("search_translation", "transformer", "minimum_risk", "fixed"),
     ("search_tagging", "ner_goyal2018", "label_smoothed_cross_entropy", "reduce_lr_on_plateau"),
+    ("search_recognition", "recognizer_lstm", "dbd", "fixed"),
+    ("search_recognition", "recognizer_lstm", "ctc", "fixed"),
     ("search_translation", "iwslt_goyal2017", "global_likelihood", "fixed"),
     ("search_tagging", "tagger_gru", "beam_search_optimization", "fixed"),
     ("search_translation", "iwslt_goyal2017", "minimum_risk", "fixed"),

@@ -10,8 +10,11 @@ import tarfile
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 from commands import ROOT
+
+from seqsearch_fairseq.data.recognition.features import write_cepstra
 
 pytestmark = pytest.mark.smoke
 WORDS = ["Kim", "Lee", "sees", "the", "old", "house", "in", "Rome", "1999", "."]
@@ -111,6 +114,22 @@ def iwslt14(folder: Path) -> Path:
     return folder / "de-en.tgz"
 
 
+def an4(folder: Path) -> Path:
+    """Three training speakers and one of the test; frames enough for any of these words."""
+    rng = np.random.default_rng(1)
+    for split, prefix, speakers in (("train", "an4", ("fash", "mblb", "mxyz")), ("test", "an4test", ("fcaw",))):
+        names = [f"{prefix}_clstk/{who}/an{number}-{who}-b" for who in speakers for number in range(8)]
+        said = [" ".join(rng.choice(["YES", "NO", "ZERO", "NINE"], size=3)) for _ in names]
+        write(folder / f"etc/an4_{split}.fileids", "".join(f"{name}\n" for name in names))
+        lines = (f"{words} ({name.rpartition('/')[2]})\n" for name, words in zip(names, said, strict=True))
+        write(folder / f"etc/an4_{split}.transcription", "".join(lines))
+        for name in names:
+            (folder / "feat" / name).parent.mkdir(parents=True, exist_ok=True)
+            write_cepstra(folder / "feat" / f"{name}.mfc", rng.normal(size=(90, 13)))
+    write(folder / "etc/an4.dic", "NINE  N AY N\nNO  N OW\nYES  Y EH S\nZERO  Z IH R OW\nZERO(2)  Z IY R OW\n")
+    return folder
+
+
 BASE = "cross-entropy cross-entropy-continued"
 # Example, corpus, methods, decoders, what its table is of, and the control in its table of differences. A command of
 # fairseq takes five seconds to begin, so each family of methods and each decoder is here once or twice.
@@ -129,6 +148,7 @@ RUNS = [
     ("ocr", letters, "cross-entropy searnn-sll-learned-5", "greedy", "wrong letters (%)", None),
     ("spelling", text, "cross-entropy searnn-ll-learned", "beam", "edit distance (%)", None),
     ("multi30k_de_en", parallel, f"{BASE} soft-beam-direct", "soft-beam", "BLEU", "cross-entropy-continued"),
+    ("speech_an4", an4, "asg asg-dbd-learned-lm", "greedy grid-5", "word error (%)", None),
     ("iwslt14_de_en", iwslt14, "cross-entropy dss-none dss-soft-sample-annealed", "greedy", "BLEU", "dss-none"),
 ]
 

@@ -7,6 +7,9 @@ import pytest
 import torch
 from fairseq import utils
 from glue import make_criterion
+from test_dbd_criterion import batch_of, model_of, task_on
+
+from seqsearch_fairseq.generation.recognition import RecognitionGenerator, beam
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
 
@@ -40,6 +43,27 @@ def test_loss_and_gradients_are_those_of_the_cpu(loaded, arch, name):
     for on_cpu, on_gpu in zip(*found, strict=True):
         # Attention is in float32 in fairseq's transformer, whatever the model's dtype.
         torch.testing.assert_close(on_gpu.cpu(), on_cpu.cpu(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("topology", ["ctc", "asg"])
+def test_training_through_the_decoder_and_decoding_are_those_of_the_cpu(spoken, topology):
+    task = task_on(spoken, recognition_topology=topology)
+    model = model_of(task).double()
+    criterion = make_criterion("dbd", task, dbd_train_lm=True, search_nll_weight=0.5)
+    found, said = [], []
+    for device in ("cpu", "cuda"):
+        batch = batch_of(task) if device == "cpu" else utils.move_to_cuda(batch_of(task))
+        batch["net_input"]["source"] = batch["net_input"]["source"].double()
+        model.to(device).zero_grad()
+        loss, _, _ = criterion(model, batch)
+        loss.backward()
+        found.append([loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)])
+        hypotheses = RecognitionGenerator(task, beam).generate([model.eval()], batch)
+        said.append([best["tokens"].tolist() for best, *_ in hypotheses])
+        model.train()
+    assert said[0] == said[1] and len(found[0]) == len(found[1])
+    for on_cpu, on_gpu in zip(*found, strict=True):
+        torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

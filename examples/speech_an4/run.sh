@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# bash run.sh AN4: prepare, train and evaluate all methods, print the tables of word and of unit errors. Running it again resumes.
+# SMOKE=1: a minute instead of hours. UNITS=phones. QUARTER=1: a quarter of the training data. SEEDS="1 2": other seeds.
+# ONLY="...": some of the methods.
+. "$(dirname "$0")/settings.sh"
+
+run_example "$@"
+echo
+# shellcheck disable=SC2086
+python "$ROOT/scripts/results.py" table "$(results_folder)-units" --seeds $SEEDS --methods ${ONLY:-"${METHODS[@]}"} --decoders $DECODERS \
+    --write "$RUNS/results-$SUBSET-units"

@@ -1,0 +1,1 @@
+"""Speech and its transcriptions: fairseq's manifests, features, lexicons, n-grams, and corpora as published."""
