@@ -26,11 +26,11 @@ class Merger:
             self.table = torch.empty(1 << bits, dtype=torch.long, device=self.device)
         slots = ((keys * FACTORS[0]) >> (SPAN - bits)) & ((1 << bits) - 1)
         everything = torch.arange(len(keys), device=self.device)
-        self.table.scatter_reduce_(0, slots, everything, "amin", include_self=False)
+        self.table.scatter_(0, slots, len(keys)).scatter_reduce_(0, slots, everything, "amin")
         first = self.table.index_select(0, slots)
         wrong = (keys.index_select(0, first) != keys).nonzero().squeeze(1)
         if len(wrong):
             distinct, groups = torch.unique(keys.index_select(0, wrong), return_inverse=True)
             places = torch.empty_like(distinct).scatter_reduce_(0, groups, wrong, "amin", include_self=False)
-            first.index_copy_(0, wrong, places.index_select(0, groups))
+            first.scatter_(0, wrong, places.index_select(0, groups))
         return first
