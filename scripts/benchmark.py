@@ -9,6 +9,8 @@ WORK names what is measured:
              entropy (MLE); sequences are cut at the gold's length, as in that code
   rivals     global_likelihood, beam_search_optimization and minimum_risk with a beam of 10, against teacher-forced
              cross entropy
+  dbd        the differentiable beam search decoder, against CTC through the same model; and decoding by its search,
+             against flashlight-text where that is installed
   data       preparing a million tokens, against 10 s, and scoring 100,000 labels, against 1 s; its bytes are the
              peak of memory against that of a tenth of the corpus
 
@@ -26,7 +28,7 @@ from typing import NamedTuple
 from seqsearch_fairseq.programs import run_program
 
 # What measures is imported when the arguments are read: torch and fairseq take seconds.
-UPDATES, DATA = ("soft-beam", "dss", "searnn", "rivals"), "data"
+UPDATES, DBD, DATA = ("soft-beam", "dss", "searnn", "rivals"), "dbd", "data"
 
 
 class Row(NamedTuple):
@@ -62,7 +64,7 @@ def main() -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=[*UPDATES, DATA], metavar="WORK", help=", ".join([*UPDATES, DATA]))
+    parser.add_argument("work", choices=[*UPDATES, DBD, DATA], metavar="WORK", help=", ".join([*UPDATES, DBD, DATA]))
     parser.add_argument("--size", default="", metavar="TEXT", help="only sizes whose name holds this text")
     parser.add_argument("--runs", type=int, default=7, help="turns that the median is over (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: %(default)s)")
@@ -87,6 +89,10 @@ def sizes_of(work: str) -> list[str]:
         from benchmark_data import sizes
 
         return sizes()
+    if work == DBD:
+        from benchmark_recognition import sizes
+
+        return sizes()
     from benchmark_updates import WORKS
 
     return list(WORKS[work].sizes)
@@ -97,6 +103,10 @@ def measure(args: argparse.Namespace, device: str) -> Iterator[Row]:
     for size in (name for name in sizes_of(args.work) if args.size in name):
         if args.work == DATA:
             from benchmark_data import measure
+
+            costs = measure(size, args.runs, args.seed)
+        elif args.work == DBD:
+            from benchmark_recognition import measure
 
             costs = measure(size, args.runs, args.seed)
         else:

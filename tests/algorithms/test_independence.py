@@ -50,6 +50,13 @@ def test_every_module_can_be_imported_where_fairseq_is_missing():
     assert done.returncode == 0, done.stderr
 
 
+def test_torch_is_the_only_package_that_the_beam_decoder_needs():
+    files = [path for path in FILES if path.parent.name == "beam_decoder"]
+    assert {"decoding", "recurrent", "search"} <= {path.stem for path in files}
+    packages = {name.split(".")[0] for path in files for name in imported_modules(path)}
+    assert packages - sys.stdlib_module_names == {"torch", "seqsearch_fairseq"}
+
+
 @pytest.mark.parametrize("path", FILES, ids=[module_name(path) for path in FILES])
 def test_no_module_imports_fairseq_or_the_rooms_that_do(path):
     for name in imported_modules(path):

@@ -66,7 +66,14 @@ def test_a_share_that_leaves_nothing_to_train_on_is_refused():
 
 @pytest.mark.parametrize(
     "work,size",
-    [("dss", "tagger"), ("soft-beam", "tagger"), ("searnn", "ocr"), ("rivals", "tagger"), ("data", "labels")],
+    [
+        ("dss", "tagger"),
+        ("soft-beam", "tagger"),
+        ("searnn", "ocr"),
+        ("rivals", "tagger"),
+        ("dbd", "decoding, 100 words"),
+        ("data", "labels"),
+    ],
 )
 def test_the_benchmark_prints_one_object_a_row(work, size):
     out = succeeded("benchmark.py", work, "--size", size, "--runs", 1, "--json", "--cpu")

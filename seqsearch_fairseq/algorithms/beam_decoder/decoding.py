@@ -40,8 +40,7 @@ class _Step(NamedTuple):
     """How histories came to be, for the way back."""
 
     sources: Tensor  # (E,) histories before the frame
-    words: Tensor  # (E,) or NO_WORD
-    units: Tensor  # (E,)
+    in_graph: Tensor  # (E,) the arc that each came by
 
 
 class _End(NamedTuple):
@@ -95,7 +94,7 @@ def decode(
         steps.append(step)
         if t + 1 in last_frames:
             ends[t] = _end(problem, choice, histories, frame.beam, complete(problem, frame.beam, t))
-    return _follow_back(problem.batch_size, steps, ends)
+    return _follow_back(problem, steps, ends)
 
 
 class _Choice:
@@ -103,22 +102,23 @@ class _Choice:
 
     def __init__(self, merge: str, n_best: int, device: torch.device):
         self.merge, self.n_best, self.merger = merge, n_best, Merger(device)
+        self.best_path = n_best == 1 and merge == "max"  # histories need not be told apart
 
     def __call__(self, found: _Histories, count: int) -> tuple[_Histories, Tensor]:
         """Merges equal histories of each of `count` owners, and keeps the n best; and the best part of each (E,)."""
-        everything = found.owners
-        if self.n_best == 1 and self.merge == "max":
+        candidates = len(found.owners)
+        if self.best_path:
             parts = _first_largest(found.scores, found.owners, count)
-            parts = parts[parts < len(everything)]
+            parts = parts[parts < candidates]
             return _Histories(*(column.index_select(0, parts) for column in found)), parts
         first = self.merger.first_of_equals(found.hashes * FACTORS[1] + found.owners)
-        totals = MERGES[self.merge](found.scores, first, len(everything))
+        totals = MERGES[self.merge](found.scores, first, candidates)
         if self.n_best == 1:
             kept = _first_largest(totals, found.owners, count)
-            kept = kept[kept < len(everything)]
+            kept = kept[kept < candidates]
         else:
             kept = _largest(totals, found.owners, self.n_best)
-        parts = _first_largest(found.scores, first, len(everything)).index_select(0, kept)
+        parts = _first_largest(found.scores, first, candidates).index_select(0, kept)
         owners, hashes = found.owners.index_select(0, kept), found.hashes.index_select(0, kept)
         return _Histories(owners, hashes, totals.index_select(0, kept)), parts
 
@@ -145,26 +145,29 @@ def _advance(
     problem: Problem, choice: _Choice, histories: _Histories, before: Tensor, frame: Frame
 ) -> tuple[_Histories, _Step]:
     """Takes the histories along the arcs of a frame; `before` are the scores of the hypotheses that the arcs leave."""
-    arcs, spoken = frame.arcs, frame.spoken
-    words = torch.full_like(arcs.sources, NO_WORD)
-    words[spoken.arcs] = spoken.words
+    arcs, beam = frame.arcs, frame.beam
+    if choice.best_path:  # a hypothesis is the history that it has
+        parts = _first_largest(arcs.scores, arcs.targets, len(beam.scores))
+        step = _Step(arcs.sources.index_select(0, parts), arcs.in_graph.index_select(0, parts))
+        owners = torch.arange(len(parts), device=parts.device)
+        return _Histories(owners, owners, beam.scores), step
     if choice.n_best == 1:  # each hypothesis has one history
-        through, sources = torch.arange(len(words), device=words.device), arcs.sources
+        through, sources = torch.arange(len(arcs.sources), device=before.device), arcs.sources
     else:
         counts = torch.bincount(histories.owners, minlength=len(before))
         starts = counts.cumsum(0) - counts
         through, sources = expand(starts.index_select(0, arcs.sources), counts.index_select(0, arcs.sources))
     paid = (arcs.scores - before.index_select(0, arcs.sources)).index_select(0, through)
-    words = words.index_select(0, through)
+    in_graph = arcs.in_graph.index_select(0, through)
+    words = problem.graph.words.index_select(0, in_graph)
     hashes = histories.hashes.index_select(0, sources)
     found = _Histories(
         arcs.targets.index_select(0, through),
         torch.where(words == NO_WORD, hashes, hashes * FACTORS[0] + words + 1),
         histories.scores.index_select(0, sources) + paid,
     )
-    kept, parts = choice(found, len(frame.beam.scores))
-    units = problem.graph.units.index_select(0, frame.beam.places.index_select(0, kept.owners))
-    return kept, _Step(sources.index_select(0, parts), words.index_select(0, parts), units)
+    kept, parts = choice(found, len(beam.scores))
+    return kept, _Step(sources.index_select(0, parts), in_graph.index_select(0, parts))
 
 
 def _end(problem: Problem, choice: _Choice, histories: _Histories, beam: Beam, finals: Complete) -> _End:
@@ -183,23 +186,23 @@ def _end(problem: Problem, choice: _Choice, histories: _Histories, beam: Beam, f
     return _End(kept.owners.tolist(), scores.tolist(), complete_ones[parts])
 
 
-def _follow_back(batch_size: int, steps: list[_Step], ends: dict[int, _End]) -> list[list[Hypothesis]]:
-    found: list[list[Hypothesis]] = [[] for _ in range(batch_size)]
+def _follow_back(problem: Problem, steps: list[_Step], ends: dict[int, _End]) -> list[list[Hypothesis]]:
+    found: list[list[Hypothesis]] = [[] for _ in range(problem.batch_size)]
     rows: list[Hypothesis] = []
-    here = steps[0].sources[:0] if steps else torch.empty(0)  # the histories of `rows` at this frame
+    here = problem.lengths[:0]  # the histories of `rows` at this frame
+    passed: list[Tensor] = []  # the arcs that they came by, of each frame
     for t in reversed(range(len(steps))):
         if t in ends:
             for sentence, score in zip(ends[t].sentences, ends[t].scores, strict=True):
                 rows.append(Hypothesis([], score, []))
                 found[sentence].append(rows[-1])
             here = torch.cat([here, ends[t].histories])
-        sources, words, units = (column.index_select(0, here) for column in steps[t])
-        for row, word, unit in zip(rows, words.tolist(), units.tolist(), strict=True):
+        passed.append(steps[t].in_graph.index_select(0, here))
+        here = steps[t].sources.index_select(0, here)
+    for arcs in reversed(passed):
+        words, units = problem.graph.words[arcs], problem.graph.target_units[arcs]
+        for row, word, unit in zip(rows, words.tolist(), units.tolist(), strict=False):
             row.units.append(unit)
             if word != NO_WORD:
                 row.words.append(word)
-        here = sources
-    for row in rows:
-        row.words.reverse()
-        row.units.reverse()
     return found

@@ -69,18 +69,19 @@ class NgramLanguageModel(nn.Module):
     @torch.no_grad()
     def advance(self, states: Tensor, words: Tensor) -> Advance:
         found = self._find(states, words)
-        return Advance(self._scores(found), self.next_states[found.entries])
+        return Advance(self._scores(found), self.next_states.index_select(0, found.entries))
 
     def scores(self, states: Tensor, words: Tensor) -> Tensor:
         return self._scores(self._find(states, words))
 
     def _find(self, states: Tensor, words: Tensor) -> "_Found":
-        return find(self.keys, self.fallbacks, states, self.numbers[words], self.vocabulary_size, self.order)
+        numbers = self.numbers.index_select(0, words.remainder(len(self.numbers)))  # END is the last one
+        return find(self.keys, self.fallbacks, states, numbers, self.vocabulary_size, self.order)
 
     def _scores(self, found: "_Found") -> Tensor:
-        scores = self.log_probs[found.entries]
+        scores = self.log_probs.index_select(0, found.entries)
         for states, backed_off in zip(found.states, found.backed_off, strict=True):
-            scores = scores + self.backoffs[states] * backed_off
+            scores = scores + self.backoffs.index_select(0, states) * backed_off
         return scores
 
 
@@ -97,17 +98,16 @@ def find(keys: Tensor, fallbacks: Tensor, states: Tensor, words: Tensor, vocabul
         keys: (E,) sorted, `state * vocabulary_size + word` of each n-gram; with all words for state 0.
         fallbacks: (Q,) the next shorter history of a state; 0 for state 0.
     """
-    tried, missed = [], []
-    for _ in range(order):
+    found, tried, missed = words, [], []  # in state 0 the n-grams are the 1-grams, in the order of their words
+    for _ in range(order - 1):
         wanted = states * vocabulary_size + words
-        entries = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
-        misses = keys[entries] != wanted
-        if not bool(misses.any()):
-            break
+        entries = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
+        misses = keys.index_select(0, entries) != wanted
         tried.append(states)
         missed.append(misses)
-        states = torch.where(misses, fallbacks[states], states)
-    return _Found(entries, tried, missed)
+        states = torch.where(misses, fallbacks.index_select(0, states), states)
+        found = torch.where(misses, words, entries)
+    return _Found(found, tried, missed)
 
 
 class _Table(NamedTuple):

@@ -57,6 +57,8 @@ def beam_decoder_objective(
         raise ValueError(f"`gold` must be one of {', '.join(GOLD)}, got {gold}")
     settings = Settings(beam_size, threshold)
     settings.check()
+    # Two shares that are nearly equal are subtracted in the gradient, so half precision is left before, not after.
+    emissions = emissions.to(torch.promote_types(emissions.dtype, torch.float32))
     problem = build_problem(emissions, lengths, graph, language_model, weights)
     with_shares = torch.is_grad_enabled()
     aligned = align(problem, words, with_shares)

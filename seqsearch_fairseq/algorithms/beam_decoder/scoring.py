@@ -93,9 +93,11 @@ def _constant(weight: Tensor | float | None, like: Tensor):
 
 def log_add(scores: Tensor, owners: Tensor, count: int) -> Tensor:
     """The log-add of the scores (C,) of each of `count` owners (C,); -inf for one without any."""
-    peaks = maximum(scores, owners, count).clamp_(min=torch.finfo(scores.dtype).min)
-    shares = (scores - peaks.index_select(0, owners)).exp_()
-    return torch.zeros_like(peaks).index_add_(0, owners, shares).log_().add_(peaks)
+    peaks = maximum(scores, owners, count)
+    finite = peaks.clamp(min=torch.finfo(scores.dtype).min)
+    shares = (scores - finite.index_select(0, owners)).exp_()
+    sums = torch.zeros_like(peaks).index_add_(0, owners, shares)  # at least 1 where there is a score
+    return sums.clamp_(min=1.0).log_().add_(peaks)
 
 
 def maximum(scores: Tensor, owners: Tensor, count: int) -> Tensor:

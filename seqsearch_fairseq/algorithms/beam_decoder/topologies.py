@@ -39,6 +39,7 @@ class Graph:
     first_arcs: Tensor  # (P,) the arcs that leave a place follow each other: the number of the first
     degrees: Tensor  # (P,) and how many there are
     targets: Tensor  # (A,) the place that an arc leads to
+    target_units: Tensor  # (A,) the unit of that place
     words: Tensor  # (A,) the word that it pays for, or NO_WORD
     resting_places: Tensor  # (2,), (1,) or (0,): those at the root with the blank and with the silence
     inner_places: Rows  # of each word: the places of its spellings, those at the root left out
@@ -140,6 +141,7 @@ def _build(lexicon: Lexicon, unit_count: int, blank: int | None, silence: int | 
         first_arcs=degrees.cumsum(0) - degrees,
         degrees=degrees,
         targets=arcs.targets,
+        target_units=places.units[arcs.targets],
         words=arcs.words,
         resting_places=places.at_root[[unit for unit in (blank, silence) if unit is not None]],
         inner_places=Rows.of(words.repeat_interleave(per_node), inner_places, len(lexicon.words)),
