@@ -82,7 +82,7 @@ def draw(args: argparse.Namespace, metric: str, scores: dict[tuple[str, Line], l
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(7, 4.5 + 0.2 * len(args.lines)), layout="constrained")
     names = [name for name, _ in args.places]
     for number, one in enumerate(args.lines):
         found = [scores[name, one] for name in names]
@@ -91,12 +91,14 @@ def draw(args: argparse.Namespace, metric: str, scores: dict[tuple[str, Line], l
             [mean - min(values) for mean, values in zip(means, found, strict=True)],
             [max(values) - mean for mean, values in zip(means, found, strict=True)],
         ]
-        axes.errorbar(range(len(names)), means, spread, label=str(one), marker="osv^D<>p"[number % 8], capsize=3)
+        aside = 0.04 * (number - (len(args.lines) - 1) / 2)  # so that the bars can be told apart
+        places = [at + aside for at in range(len(names))]
+        axes.errorbar(places, means, spread, label=str(one), marker="osv^D<>p"[number % 8], capsize=3)
     axes.set_xticks(range(len(names)), names)
     axes.set_xlabel(args.axis)
     axes.set_ylabel(metric)
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    figure.legend(loc="outside lower center", frameon=False, fontsize="small")
     with replacing(args.out) as path:
         figure.savefig(
             path, dpi=150, format=args.out.suffix[1:], metadata={"Date": None} if args.out.suffix == ".svg" else None
