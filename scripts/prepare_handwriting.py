@@ -4,8 +4,8 @@ Writes what prepare_recognition.py writes: OUTPUT_DIR/{train,valid,test}.{tsv,wr
 ngram.arpa; and frames/SPLIT/*.npy, the lines: an array (columns, pixels of a column) of 0 and 1. A line is some words
 that follow each other in a sentence of the text, in lower case, of a-z and of the lexicon. Each letter is a glyph drawn
 at random from the writers' glyphs of that letter. Test and validation have glyphs and sentences of their own. The
-lexicon is the most frequent words of the other sentences, and the n-gram is of all that is cut from them. The same
-seed gives the same files.
+lexicon is the most frequent words of the other sentences, and the n-gram is of all lines that can be cut from these.
+The same seed gives the same files.
 """
 
 import argparse
@@ -132,7 +132,7 @@ def prepare(args: argparse.Namespace) -> Iterator[str]:
 def said_of(texts: TextLines, lexicon: Lexicon) -> Iterator[str]:
     words = sum(map(len, texts.training_text))
     yield f"lexicon: {len(lexicon)} words"
-    yield f"n-gram: of {len(texts.training_text)} pieces of sentences, {words} words"
+    yield f"n-gram: of {len(texts.training_text)} lines, {words} words"
 
 
 def glyphs_of_splits(args: argparse.Namespace) -> dict[str, Glyphs]:

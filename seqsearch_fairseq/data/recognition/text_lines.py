@@ -30,7 +30,7 @@ class Lengths(NamedTuple):
 class TextLines(NamedTuple):
     lexicon: list[str]  # in alphabetical order
     of_split: dict[str, list[Line]]
-    training_text: list[Line]  # all pieces of the training sentences, those that are too short for a line among them
+    training_text: list[Line]  # all lines of the training sentences, for a language model
 
 
 def text_lines(
@@ -50,6 +50,12 @@ def text_lines(
     """
     sentences = [sentence for sentence in map(words_of, read_lines(path)) if sentence]
     order = draws.permutation([i for i, one in enumerate(sentences) if has_line(one, lengths)])
+    needed = counts["test"] + counts["valid"] + 1
+    if len(order) < needed:
+        raise FormatError(
+            f"{path} must have at least {needed} sentences with {lengths.least} words of a-z in a row, as test and "
+            f"validation take {needed - 1} for themselves, got {len(order)}"
+        )
     held_out, begin = dict[str, np.ndarray](), 0
     for split in ("test", "valid"):
         held_out[split] = order[begin : begin + counts[split]]
@@ -60,20 +66,17 @@ def text_lines(
     known = set(lexicon)
 
     def cut(chosen: Iterable[int]) -> list[Line]:
-        return [piece for i in chosen for run in runs(sentences[i], known) for piece in pieces(run, lengths, draws)]
+        return [line for i in chosen for run in runs(sentences[i], known) for line in lines_of(run, lengths, draws)]
 
-    of_split = {split: cut(chosen) for split, chosen in held_out.items()}
-    training_text = cut(draws.permutation(others))
-    of_split["train"] = training_text
-    for split in SPLITS:
-        lines = [line for line in of_split[split] if len(line) >= lengths.least]
+    held_out["train"] = draws.permutation(others)
+    found = {split: cut(chosen) for split, chosen in held_out.items()}
+    for split, lines in found.items():
         if len(lines) < counts[split]:
             raise FormatError(
                 f"{path} has {len(lines)} lines of {lengths.least} to {lengths.most} words of a-z in the lexicon for "
                 f"the {split} split, and {counts[split]} are wanted"
             )
-        of_split[split] = lines[: counts[split]]
-    return TextLines(sorted(known), of_split, training_text)
+    return TextLines(sorted(known), {split: found[split][: counts[split]] for split in SPLITS}, found["train"])
 
 
 def words_of(text: str) -> list[str | None]:
@@ -96,10 +99,10 @@ def runs(sentence: Sequence[str | None], known: set[str] | None = None) -> Itera
             run = []
 
 
-def pieces(run: Line, lengths: Lengths, draws: np.random.Generator) -> Iterator[Line]:
-    """A run cut into pieces of random lengths; only its last one may be shorter than a line."""
+def lines_of(run: Line, lengths: Lengths, draws: np.random.Generator) -> Iterator[Line]:
+    """A run cut into lines of random lengths; words that are left at its end, too few for a line, are left out."""
     begin = 0
-    while begin < len(run):
+    while len(run) - begin >= lengths.least:
         end = begin + int(draws.integers(lengths.least, lengths.most + 1))
         yield run[begin:end]
         begin = end
