@@ -14,8 +14,8 @@ if [ "$SMOKE" = 1 ]; then
 else
     WORK=${WORK:-$HERE/work}
     PREPARE_FLAGS+=(--train-lines "${TRAIN_LINES:-2000}" --valid-lines 200 --test-lines 400)
-    UPDATES=${UPDATES:-2500}  # 20 passes over 2,000 lines
-    MORE=${MORE:-250}         # 2 passes
+    UPDATES=${UPDATES:-2000}  # 16 passes over 2,000 lines
+    MORE=${MORE:-250}        # 2 passes
 fi
 RUNS=$WORK
 
