@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 README, PAGES = ROOT / "README.md", [*sorted(ROOT.glob("docs/*.md")), ROOT / "CONTRIBUTING.md"]
 MARKDOWN = [README, ROOT / "CHANGELOG.md", *PAGES, *sorted(ROOT.glob("examples/*/*.md"))]
 DOCUMENTS = [*MARKDOWN, *sorted(ROOT.glob("examples/*/*.sh"))]
-DOCUMENTS += [ROOT / "scripts/quickstart.sh", ROOT / "scripts/lib.sh", ROOT / "scripts/example.sh"]
+DOCUMENTS += [ROOT / f"scripts/{name}.sh" for name in ("quickstart", "lib", "example", "recognition")]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
 # Flags of programs that are not asked below: pip, sacrebleu, git and friends.
@@ -31,6 +31,7 @@ PROGRAMS = ("prepare_parallel.py", "prepare_tagging.py", "prepare_spelling.py", 
 PROGRAMS += (
     "prepare_iwslt14.py",
     "prepare_recognition.py",
+    "prepare_handwriting.py",
     "tune_decoder.py",
     "score_tagging.py",
     "plot_objective.py",
