@@ -36,6 +36,7 @@ PROGRAMS += (
     "score_tagging.py",
     "plot_objective.py",
     "plot_beam.py",
+    "plot_recognition.py",
     "plot_scores.py",
     "generate_each.py",
     "benchmark.py",
