@@ -36,7 +36,6 @@ PROGRAMS += (
     "score_tagging.py",
     "plot_objective.py",
     "plot_beam.py",
-    "plot_recognition.py",
     "plot_scores.py",
     "generate_each.py",
     "benchmark.py",
@@ -72,6 +71,7 @@ def known_flags() -> set[str]:
         known |= fairseq_flags(options.get_training_parser(), *chosen, "--optimizer", "adam")
     known |= set(options.get_preprocessing_parser()._option_string_actions)
     programs = [[name] for name in PROGRAMS] + [["results.py", command] for command in ("add", "table")]
+    programs += [["plot_recognition.py", command] for command in ("errors", "utterance")]
     programs += [
         ["../seqsearch_fairseq/__main__.py"],
         *(["../seqsearch_fairseq/__main__.py", command] for command in ("tag", "score", "diagnose")),
