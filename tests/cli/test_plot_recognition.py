@@ -92,7 +92,7 @@ def test_an_utterance_has_its_units_the_words_of_the_search_and_the_gold(tmp_pat
     assert done == (0, f"wrote {tmp_path / 'one.svg'}\n", ""), done.stderr
     found = texts(tmp_path / "one.svg")
     gold = (recognizer[0] / "test.wrd").read_text().splitlines()[1].split()
-    assert "Utterance 1 of test, a beam of 20; lm weight 1.5, word score 0, silence score 0" in found
+    assert "Utterance 1 of test, a beam of 20; LM weight 1.5, word score 0, silence score 0" in found
     assert {"blank", "|", *(letter for word in gold for letter in word)} <= set(found)
     assert "gold" in found and set(gold) <= set(found)
     decoded = commands.generate(
