@@ -46,7 +46,8 @@ def search_utterance(args: argparse.Namespace, weights: Mapping[str, float | Non
     problem = build_problem(emissions.log_probs, emissions.lengths, *parts)
     [aligned] = best_alignments(problem, task.word_numbers(sample["words"]))
     moments = moments_of(problem, Settings(args.recognition_beam_size), task)
-    values = ", ".join(f"{name.replace('_', ' ').replace('lm', 'LM')} {value:.3g}" for name, value in decoder.values(given).items())
+    values = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in decoder.values(given).items())
+    values = values.replace("lm ", "LM ")
     source = next(value for name, value in sample["net_input"].items() if "lengths" not in name and value.dim() > 1)
     return Search(
         title=f"Utterance {args.utterance} of {args.gen_subset}, a beam of {args.recognition_beam_size}; {values}",
