@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seqsearch_fairseq.algorithms.costs import TokenCosts, weighted_hamming
-from seqsearch_fairseq.algorithms.step import State
+from seqsearch_fairseq.algorithms.step import OutputLayer, State
 
 START = 0  # the token whose embedding is the first input
 
@@ -21,6 +21,7 @@ class NoiseFreeStep:
     one_state_a_sentence = False
     teacher_forced = None
     has_noise = False
+    output = None
 
     def noise_free(self):
         return nullcontext()
@@ -65,6 +66,10 @@ class TorchRecurrence(NoiseFreeStep):
     @property
     def embedding(self) -> Tensor:
         return self.weights["embedding"]
+
+    @property
+    def output(self) -> OutputLayer:
+        return OutputLayer(self.weights["O"], None, True, self.weights["O"].dtype)
 
     @property
     def parameters(self) -> list[Tensor]:
