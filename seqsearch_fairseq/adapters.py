@@ -82,13 +82,12 @@ class FairseqStep:
         check_decoder(model.decoder)
         self.model = model
         self.decoder = model.decoder
-        self.encoder_out = encoder_out
+        self.encoder_out = self._rows = self._prepared(encoder_out)
         self.batch_size = batch_size
         self.bos = self.decoder.dictionary.eos()  # fairseq begins a target sentence with the end-of-sentence symbol
         if scores not in LOCAL_SCORES:
             raise ValueError(f"`scores` must be one of {', '.join(LOCAL_SCORES)}, got {scores}")
         self._local_scores = scores
-        self._rows = encoder_out
         self._faster = None  # what `_faster_step` returns, once it was asked for
         device = self.embedding.device.type
         self._autocast: dict[
@@ -98,6 +97,10 @@ class FairseqStep:
             "dtype": torch.get_autocast_dtype(device),
             "enabled": torch.is_autocast_enabled(device),
         }
+
+    def _prepared(self, encoder_out):
+        """What a decoder makes of its encoder's output before it is stepped through, of one that does."""
+        return self.decoder.prepared(encoder_out) if hasattr(self.decoder, "prepared") else encoder_out
 
     def scored_by(self, scores: str) -> "FairseqStep":
         """The same step with another local score."""
@@ -227,7 +230,7 @@ class FairseqStep:
 
 
 def _attends_to_shared_rows(decoder: nn.Module) -> bool:
-    """Whether several rows may share a sentence's encoder output; not where it is mixed into the decoder's own state."""
+    """Whether rows may share a sentence's encoder output: not where it is mixed into the decoder's own state."""
     return not any(getattr(layer, "cross_self_attention", False) for layer in getattr(decoder, "layers", []))
 
 

@@ -237,6 +237,17 @@ class PrefixTable(NoiseFreeStep):
         return scores
 
 
+class _Unknown(TorchRecurrence):
+    """A decoder that does not tell what its output layer is."""
+
+    output = None
+
+
+def plainly(batch: Batch) -> Batch:
+    """The same problem for the plain form of a step."""
+    return batch._replace(step=_Unknown(batch.step.weights, batch.step.start_h, batch.step.start_c))
+
+
 def smallest_gap(next_scores: oracles.NextScores, length: int, beam_size: int, candidates: Sequence[int]) -> float:
     """How near beam search comes to another choice: the smallest difference between neighbours in its rankings."""
     smallest = float("inf")

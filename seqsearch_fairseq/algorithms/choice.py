@@ -1,7 +1,8 @@
 """What one step of the relaxed beam chooses, and which form of the step makes the choice.
 
-`PlainChoice` is the formula: scores of all candidates, a relaxed top-k, averages. `fused_choice.py` gives the same without
-keeping anything of the candidates' number, and serves where there is a gradient and the output layer is known.
+`PlainChoice` is the formula: scores of all candidates, a relaxed top-k, averages. `fused_choice.py` gives the same
+without keeping anything of the candidates' number, and serves where there is a gradient and the output layer is
+known.
 """
 
 from collections.abc import Callable
@@ -59,7 +60,9 @@ class PlainChoice:
         local = step.scores(features).view(*beams.scores.shape, -1)  # (B, K, V)
         wrong = settings.costs.at(beams.t).to(local.dtype)  # (B, V)
         total = beams.scores.unsqueeze(2) + local + (wrong.unsqueeze(1) if settings.cost_augmented else 0.0)
-        one_candidate = only_candidate(torch.arange(settings.width, device=total.device).eq(0)[None], settings.candidates)
+        one_candidate = only_candidate(
+            torch.arange(settings.width, device=total.device).eq(0)[None], settings.candidates
+        )
         allowed = beams.live.unsqueeze(2) & settings.candidates
         chosen = select(
             total, torch.where(beams.going.unsqueeze(2), allowed, one_candidate), settings.alpha, settings.top_k

@@ -1,13 +1,13 @@
 """The choice of one step of the relaxed beam that keeps nothing of the size K * V.
 
-The scores of all candidates, `S[i, v] = s[i] + z_i[v] - Z_i`, are made, looked at, and dropped. What happens next depends on
-how peaked they are (`nearest.py`):
+The scores of all candidates, `S[i, v] = s[i] + z_i[v] - Z_i`, are made, looked at, and dropped. What happens next
+depends on how peaked they are (`nearest.py`):
 
 * a few candidates carry all mass: `near_choice.py` keeps these, and E_p[W] for the gradient of the normaliser;
 * else `whole_choice.py` makes all scores and weights again in the backward pass.
 
-Both are exact to the precision of the scores' type. Gradients of the output layer and the embedding are handed from step
-to step (`shared_gradient.py`, `output_layer.py`).
+Both are exact to the precision of the scores' type. Gradients of the output layer and the embedding are handed from
+step to step (`shared_gradient.py`, `output_layer.py`).
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from seqsearch_fairseq.algorithms.choice import Beams, Chosen, PlainChoice, Sett
 from seqsearch_fairseq.algorithms.near_choice import NearChoice
 from seqsearch_fairseq.algorithms.nearest import best, nearest
 from seqsearch_fairseq.algorithms.output_layer import SearchedOutput
-from seqsearch_fairseq.algorithms.scored import Run, mean_output_rows, normalisers, set_aside, total_scores
+from seqsearch_fairseq.algorithms.scored import Run, mean_output_rows, normalisers, penalty, total_scores
 from seqsearch_fairseq.algorithms.selection import Selection
 from seqsearch_fairseq.algorithms.shared_gradient import first_link
 from seqsearch_fairseq.algorithms.step import Step
@@ -29,7 +29,7 @@ from seqsearch_fairseq.algorithms.whole_choice import WholeChoice
 def chooser(
     step: Step, settings: Settings, steps: int, observe: Callable[[Selection], None] | None = None
 ) -> Callable[[Tensor, Beams], Chosen]:
-    """What chooses in each step of a search: the fused form, or the plain one where that one cannot or need not be used.
+    """What chooses in each step of a search: the fused form, or the plain one where that cannot or need not be.
 
     Args:
         step: the decoder.
@@ -50,8 +50,7 @@ class FusedChoice:
         assert layer is not None
         output = SearchedOutput(layer, steps, step.batch_size * settings.width)
         dtype = torch.promote_types(embedding.dtype, torch.float32)
-        excluded = (~settings.candidates).nonzero().squeeze(1)
-        self._run = Run(settings, excluded, output, embedding.detach().to(dtype))
+        self._run = Run(settings, output, embedding.detach().to(dtype))
         self._links = *output.links, first_link(embedding, dtype)
 
     def __call__(self, features: Tensor, beams: Beams) -> Chosen:
@@ -61,18 +60,15 @@ class FusedChoice:
             logits = run.output.logits(features)
             normaliser = normalisers(logits) if run.output.normalized else None
             log_z = None if normaliser is None else normaliser.log_z
-            total = set_aside(run, total_scores(run, logits, log_z, beams), beams, -torch.inf)
-            everything = total.flatten(1)  # (B, K * V)
+            total = total_scores(run, logits, log_z, beams).flatten(1)  # (B, K * V)
+            everything = total + penalty(run, beams)
             ended = ~beams.going.squeeze(1)
-            few = nearest(everything, settings.width, settings.alpha, settings.top_k, ended)
-            if few is not None:
-                live = few.scores[:, : settings.width].isfinite()
-                mean_rows = None if normaliser is None else mean_output_rows(run, normaliser)
-            else:
-                top = best(everything, settings.width)
-                live = top.scores.isfinite()
-                places = torch.where(live, top.places, top.places[:, :1])
-                set_aside(run, total, beams, 0.0)
+            top = best(everything, settings.width)
+            live = top.scores.isfinite()
+            few = nearest(everything, top, settings.alpha, settings.top_k, ended)
+            mean_rows = None if few is None or normaliser is None else mean_output_rows(run, normaliser)
+            places = torch.where(live, top.places, top.places[:, :1])
+            del normaliser, everything
         if few is not None:
             made = NearChoice.apply(features, beams.scores, *self._links, run, beams, few, log_z, mean_rows)
         else:

@@ -1,15 +1,14 @@
 """A step of the relaxed beam whose mass lies on M candidates: the choice among them, and its gradient.
 
-Each candidate (i, v) has a row of values, `X = [one-hot of i | S | d_t(v) | embedding of v]`, so that all averages are one
-product, `P @ X`, and their gradients are two, `(of averages) @ X^T` and `P^T @ (of averages)`. Of the K * V candidates
-the backward pass needs only the M scores and E_p[W] (see `output_layer.py`).
+Each candidate (i, v) has a row of values, `X = [one-hot of i | S | d_t(v) | embedding of v]`, so that all averages
+are one product, `P @ X`, and their gradients are two, `(of averages) @ X^T` and `P^T @ (of averages)`. Of the K * V
+candidates the backward pass needs only the M scores and E_p[W] (see `output_layer.py`).
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqsearch_fairseq.algorithms.choice import Beams
 from seqsearch_fairseq.algorithms.nearest import Best
 from seqsearch_fairseq.algorithms.output_layer import add_to_parcel, next_links
 from seqsearch_fairseq.algorithms.scored import Run, costs_at
@@ -48,7 +47,7 @@ class NearChoice(torch.autograd.Function):
         run, few = ctx.run, Best(scores, places)
         settings, output = run.settings, run.output
         width, vocabulary = settings.width, run.table.size(0)
-        beams_of, tokens = places // vocabulary, places % vocabulary  # (B, M)
+        tokens = places % vocabulary  # (B, M)
         given = _candidates(few, width)
         weighing = WEIGHINGS[settings.top_k]
         weights = weighing.weights(given, ALL, settings.alpha)
@@ -84,7 +83,9 @@ class NearChoice(torch.autograd.Function):
 def _candidates(few: Best, width: int) -> Candidates:
     here = few.scores.isfinite()  # (B, M), best first
     own = torch.arange(width, device=here.device).expand(len(here), -1)
-    return Candidates(few.scores.masked_fill(~here, 0.0), here, own.masked_fill(~here[:, :width], 0))
+    scores = few.scores.masked_fill(~here, 0.0)
+    penalty = torch.zeros_like(scores).masked_fill_(~here, -torch.inf)
+    return Candidates(scores, penalty, own.masked_fill(~here[:, :width], 0))
 
 
 def _values(run: Run, few: Best, given: Candidates, costs: Tensor) -> Tensor:

@@ -1,14 +1,14 @@
 """The best few of many candidates, and how many of them are enough.
 
-Where alpha is large almost all mass of every `P_j` lies on a few candidates near m_1 ... m_K. The M best are enough where
-a bound shows that what the others weigh is below the precision of the scores' type:
+Where alpha is large almost all mass of every `P_j` lies on a few candidates near m_1 ... m_K. Candidates that score
+at most S weigh no more than
 
-    squared-distance   (n - M) * exp(-alpha * (m_K - S_M)^2)
-    successive         (n - M) * exp(-alpha * (m_K - S_M - log K))
+    squared-distance   n * exp(-alpha * (m_K - S)^2)
+    successive         n * exp(-alpha * (m_K - S - log K))
 
-with n candidates and S_M the smallest score that is kept. For `squared-distance` the denominator of P_j holds the term of
-m_j, which is 1. For `successive` one of the K best has lost at most (K - 1) / K of its mass when P_j is formed, so the
-denominator is at least `(exp(m_K) / K)^alpha`.
+with n candidates. Where that is below the precision of the scores' type, those that score more than S are enough. For
+`squared-distance` the denominator of P_j holds the term of m_j, which is 1. For `successive` one of the K best has
+lost at most (K - 1) / K of its mass when P_j is formed, so the denominator is at least `(exp(m_K) / K)^alpha`.
 """
 
 import math
@@ -17,9 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-LEVELS = (64, 256, 1024)  # how many of the best candidates are looked for before all of them are taken
-ENOUGH = (16, 32, 64, 256, 1024)  # and how many of these may be kept
-SHARE = 4  # at most one candidate in so many is kept: beyond that all of them cost no more
+SHARE = 32  # at most one candidate in so many is kept: beyond that, going through all of them is as fast
 
 
 class Best(NamedTuple):
@@ -32,8 +30,8 @@ class Best(NamedTuple):
 def best(scores: Tensor, count: int) -> Best:
     """The `count` largest of `scores` (B, n), in few passes over them.
 
-    The scores are laid out as R rows of n / R columns. The `count` columns with the largest maxima hold the `count` best
-    scores, but for those of the last, shorter row, so only these columns are sorted.
+    The scores are laid out as R rows of n / R columns. The `count` columns with the largest maxima hold the `count`
+    best scores, but for those of the last, shorter row, so only these columns are sorted.
     """
     n = scores.size(1)
     rows = math.isqrt(n // count)
@@ -50,30 +48,26 @@ def best(scores: Tensor, count: int) -> Best:
     return Best(top.values, within.gather(1, top.indices))
 
 
-def nearest(scores: Tensor, width: int, alpha: float, top_k: str, ended: Tensor) -> Best | None:
-    """The best candidates, when the others weigh nothing in any sentence; None when they do.
+def nearest(scores: Tensor, top: Best, alpha: float, top_k: str, ended: Tensor, share: int = SHARE) -> Best | None:
+    """The best candidates, when the others weigh nothing in any sentence; None where these are too many.
 
     Args:
         scores: (B, n), -inf for what is no candidate.
-        width: K.
+        top: the K best of them.
         alpha: > 0.
         top_k: a name of `relaxations.TOP_K`.
         ended: (B,) bool, sentences whose choice is not read.
+        share: at most n / share candidates are kept.
     """
-    n = scores.size(1)
-    for level in LEVELS:
-        if level * SHARE > n:
-            return None
-        found = best(scores, level)
-        for kept in ENOUGH:
-            if width <= kept <= level and _is_enough(found.scores, kept, n, width, alpha, top_k, ended):
-                return Best(found.scores[:, :kept], found.places[:, :kept])
-    return None
+    n, width = scores.size(1), top.scores.size(1)
+    weakest = torch.where(top.scores.isfinite(), top.scores, torch.inf).amin(dim=1)  # m_K
+    lowest = weakest - margin(n, width, alpha, top_k, scores.dtype)
+    above = (scores > lowest.unsqueeze(1)).sum(dim=1)  # (B,)
+    kept = max(width, int(above.masked_fill(ended, 0).max()))
+    return None if kept * share > n else best(scores, kept)
 
 
-def _is_enough(top: Tensor, kept: int, n: int, width: int, alpha: float, top_k: str, ended: Tensor) -> bool:
-    weakest = torch.where(top[:, :width].isfinite(), top[:, :width], torch.inf).amin(dim=1)  # m_K
-    margin = weakest - top[:, kept - 1]  # infinite where every candidate is kept
-    exponent = alpha * margin.square() if top_k == "squared-distance" else alpha * (margin - math.log(width))
-    outside = math.log(n - kept) - exponent
-    return bool(((outside < math.log(torch.finfo(top.dtype).eps)) | ended).all())
+def margin(n: int, width: int, alpha: float, top_k: str, dtype: torch.dtype) -> float:
+    """How far below m_K a score has to be, so that n of its kind weigh less than the precision of `dtype`."""
+    exponent = math.log(n) - math.log(torch.finfo(dtype).eps)
+    return math.sqrt(exponent / alpha) if top_k == "squared-distance" else exponent / alpha + math.log(width)

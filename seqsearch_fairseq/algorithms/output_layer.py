@@ -40,7 +40,7 @@ class SearchedOutput:
     def logits(self, features: Tensor) -> Tensor:
         """(R, V), float32 or wider, from features (R, D)."""
         logits = F.linear(features.to(self.weight.dtype), self.weight, self.bias)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return logits.to(self.accumulated)
 
     def times_weight(self, of_logits: Tensor) -> Tensor:
         """`of_logits @ W`, (R, D): the gradient of the features."""
@@ -53,7 +53,7 @@ def next_links(links: tuple) -> tuple:
 
 
 def add_to_parcel(parcel: Tensor | None, shape: torch.Size, at: int, features: Tensor, log_z: Tensor, of_log_z: Tensor):
-    """Leave what the gradient of one step's log normalisers needs: features (N, D), log_z (N,) and its gradient (N,)."""
+    """Leave what the gradient of a step's log normalisers needs: features (N, D), log_z (N,), its gradient (N,)."""
     if parcel is None:
         parcel = log_z.new_zeros(shape)
     here = parcel[at]

@@ -13,7 +13,6 @@ class Run(NamedTuple):
     """What the steps of one search share."""
 
     settings: Settings
-    excluded: Tensor  # the tokens that are no candidates
     output: SearchedOutput
     table: Tensor  # (V, E) the embedding, without gradient, float32 or wider
 
@@ -52,11 +51,10 @@ def costs_at(run: Run, beams: Beams) -> Tensor:
     return run.settings.costs.at(beams.t).to(beams.scores.dtype)
 
 
-def set_aside(run: Run, total: Tensor, beams: Beams, value: float) -> Tensor:
-    """Put `value` where nothing is a candidate, in place of `total` (B, K, V): dead beams, tokens that are excluded."""
-    return total.index_fill_(2, run.excluded, value).masked_fill_(~beams.live.unsqueeze(2), value)
-
-
-def candidate_mask(run: Run, beams: Beams) -> Tensor:
-    """(B, K * V) bool: what `set_aside` leaves alone."""
-    return (beams.live.unsqueeze(2) & run.settings.candidates).flatten(1)
+def penalty(run: Run, beams: Beams) -> Tensor:
+    """0, or -inf for what is no candidate: (1, K * V), or (B, K * V) while some beams are dead."""
+    dtype = beams.scores.dtype
+    allowed = run.settings.candidates.expand(1, run.settings.width, -1)  # (1, K, V)
+    if not bool(beams.live.all()):
+        allowed = beams.live.unsqueeze(2) & allowed
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf).flatten(1)

@@ -1,9 +1,9 @@
 """The gradient of a matrix that every step of a recurrence reads.
 
-A gradient as large as an embedding or an output layer for each step, added up by autograd, costs as much as the products
-that make it. So the steps hand one matrix on. Each step takes a link and returns the next one, and in the backward pass
-the gradient of a link is what all later steps have added up: a step adds its own part in place, and gives the sum to the
-step before it. The first link gives it to the matrix.
+A gradient as large as an embedding or an output layer for each step, added up by autograd, costs as much as the
+products that make it. So the steps hand one matrix on. Each step takes a link and returns the next one, and in the
+backward pass the gradient of a link is what all later steps have added up: a step adds its own part in place, and
+gives the sum to the step before it. The first link gives it to the matrix.
 
     matrix -> first_link -> step 1 -> link -> step 2 -> link -> ...
 

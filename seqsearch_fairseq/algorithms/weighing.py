@@ -1,8 +1,8 @@
 """What the candidates weigh in each `P_j`, and the way back: from the gradient of the weights to that of the scores.
 
-The formulas are those of `relaxations.py`, written without what autograd would keep. `SquaredDistance` needs each P_j's own
-anchor m_j alone, so it can go through them one by one. `successive` makes P_1 ... P_K in turn and is differentiated as
-it stands, by running it once more.
+The formulas are those of `relaxations.py`, written without what autograd would keep. `SquaredDistance` needs each
+P_j's own anchor m_j alone, so it can go through them one by one. `successive` makes P_1 ... P_K in turn and is
+differentiated as it stands, by running it once more.
 """
 
 from typing import NamedTuple, Protocol
@@ -17,7 +17,7 @@ class Candidates(NamedTuple):
     """n candidates of each sentence, and the K best of them."""
 
     scores: Tensor  # (B, n), finite
-    allowed: Tensor | None  # bool, broadcasts to (B, n): False has no weight; None: all are allowed
+    penalty: Tensor  # broadcasts to (B, n): 0, or -inf for what is no candidate
     places: Tensor  # (B, K) of m_1 ... m_K; that of m_1 where there are fewer
 
     @property
@@ -42,9 +42,7 @@ class _SquaredDistance:
     one_by_one = True
 
     def weights(self, given: Candidates, chosen: slice, alpha: float) -> Tensor:
-        logits = self._gaps(given, chosen).square_().mul_(-alpha)
-        if given.allowed is not None:
-            logits.masked_fill_(~given.allowed.unsqueeze(1), -torch.inf)
+        logits = self._gaps(given, chosen).square_().mul_(-alpha).add_(given.penalty.unsqueeze(1))
         return torch.softmax(logits, dim=2)
 
     def of_scores(self, given: Candidates, chosen: slice, alpha: float, weights: Tensor, of_weights: Tensor) -> Tensor:
@@ -75,7 +73,7 @@ class _Successive:
 
     @staticmethod
     def _all(scores: Tensor, given: Candidates, alpha: float) -> Tensor:
-        mask = torch.ones_like(scores, dtype=torch.bool) if given.allowed is None else given.allowed.expand_as(scores)
+        mask = (given.penalty == 0).expand_as(scores)
         return successive_top_k(scores, mask, given.places.size(1), alpha).weights
 
 
