@@ -17,7 +17,7 @@ from torch import Tensor
 
 from seqsearch_fairseq.algorithms.choice import Beams, Chosen, PlainChoice, Settings
 from seqsearch_fairseq.algorithms.near_choice import NearChoice
-from seqsearch_fairseq.algorithms.nearest import best, nearest
+from seqsearch_fairseq.algorithms.nearest import Ranking, nearest
 from seqsearch_fairseq.algorithms.output_layer import SearchedOutput
 from seqsearch_fairseq.algorithms.scored import Run, mean_output_rows, normalisers, penalty, total_scores
 from seqsearch_fairseq.algorithms.selection import Selection
@@ -63,12 +63,13 @@ class FusedChoice:
             total = total_scores(run, logits, log_z, beams).flatten(1)  # (B, K * V)
             everything = total + penalty(run, beams)
             ended = ~beams.going.squeeze(1)
-            top = best(everything, settings.width)
+            ranking = Ranking(everything)
+            top = ranking.best(settings.width)
             live = top.scores.isfinite()
-            few = nearest(everything, top, settings.alpha, settings.top_k, ended)
+            few = nearest(ranking, top, everything.size(1), settings.alpha, settings.top_k, ended)
             mean_rows = None if few is None or normaliser is None else mean_output_rows(run, normaliser)
             places = torch.where(live, top.places, top.places[:, :1])
-            del normaliser, everything
+            del normaliser, everything, ranking
         if few is not None:
             made = NearChoice.apply(features, beams.scores, *self._links, run, beams, few, log_z, mean_rows)
         else:

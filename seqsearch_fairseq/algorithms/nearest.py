@@ -17,7 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-SHARE = 32  # at most one candidate in so many is kept: beyond that, going through all of them is as fast
+COLUMNS = 16  # the more columns, the more maxima to go through; the fewer, the longer the columns that are sorted
+SHARE = 64  # at most one candidate in so many is kept: beyond that, going through all of them is as fast
 
 
 class Best(NamedTuple):
@@ -27,44 +28,68 @@ class Best(NamedTuple):
     places: Tensor  # (B, M)
 
 
-def best(scores: Tensor, count: int) -> Best:
-    """The `count` largest of `scores` (B, n), in few passes over them.
+class Ranking:
+    """Finds the best of `scores` (B, n), -inf for what is no candidate, in one pass over them.
 
-    The scores are laid out as R rows of n / R columns. The `count` columns with the largest maxima hold the `count`
-    best scores, but for those of the last, shorter row, so only these columns are sorted.
+    The scores are laid out as R rows of n / R columns, and the largest of each column is found. Those that are larger
+    than a bound, or the k largest, are in columns whose maximum is, or in the last, shorter row: only these are sorted.
     """
-    n = scores.size(1)
-    rows = math.isqrt(n // count)
-    if rows < 3:
-        return Best(*torch.topk(scores, count, dim=1))
-    columns = n // rows
-    table = scores[:, : rows * columns].unflatten(1, (rows, columns))  # (B, R, n / R)
-    chosen = torch.topk(table.amax(dim=1), count, dim=1, sorted=False).indices  # (B, M)
-    down = torch.arange(rows, device=scores.device) * columns
-    within = (chosen.unsqueeze(2) + down).flatten(1)  # (B, M * R)
-    rest = torch.arange(rows * columns, n, device=scores.device).expand(len(scores), -1)
-    within = torch.cat([within, rest], dim=1)
-    top = torch.topk(scores.gather(1, within), count, dim=1)
-    return Best(top.values, within.gather(1, top.indices))
+
+    def __init__(self, scores: Tensor):
+        n = scores.size(1)
+        self._scores = scores
+        self._rows = max(1, math.isqrt(n // COLUMNS))
+        self._columns = n // self._rows
+        whole = scores[:, : self._rows * self._columns].unflatten(1, (self._rows, self._columns))  # (B, R, n / R)
+        self._maxima = whole.amax(dim=1)  # (B, n / R)
+
+    def best(self, count: int) -> Best:
+        """The `count` largest, at most n."""
+        within = self._within(torch.topk(self._maxima, min(count, self._columns), dim=1, sorted=False).indices)
+        return self._sorted(within, count)
+
+    def above(self, lowest: Tensor, at_least: int, at_most: int) -> Best | None:
+        """Those above `lowest` (B,), in all sentences as many; None where one has more than `at_most`."""
+        columns = int((self._maxima > lowest.unsqueeze(1)).sum(dim=1).max())
+        if columns > at_most:
+            return None
+        columns = min(max(columns, at_least), self._columns)
+        within = self._within(torch.topk(self._maxima, columns, dim=1, sorted=False).indices)
+        count = int((self._scores.gather(1, within) > lowest.unsqueeze(1)).sum(dim=1).max())
+        return None if count > at_most else self._sorted(within, max(count, at_least))
+
+    def _within(self, columns: Tensor) -> Tensor:
+        """The places of whole columns, and of the last row."""
+        end, n = self._rows * self._columns, self._scores.size(1)
+        down = torch.arange(0, end, self._columns, device=columns.device)
+        rest = torch.arange(end, n, device=columns.device).expand(len(columns), -1)
+        return torch.cat([(columns.unsqueeze(2) + down).flatten(1), rest], dim=1)
+
+    def _sorted(self, within: Tensor, count: int) -> Best:
+        top = torch.topk(self._scores.gather(1, within), count, dim=1)
+        return Best(top.values, within.gather(1, top.indices))
 
 
-def nearest(scores: Tensor, top: Best, alpha: float, top_k: str, ended: Tensor, share: int = SHARE) -> Best | None:
+def nearest(
+    ranking: Ranking, top: Best, n: int, alpha: float, top_k: str, ended: Tensor, share: int = SHARE
+) -> Best | None:
     """The best candidates, when the others weigh nothing in any sentence; None where these are too many.
 
     Args:
-        scores: (B, n), -inf for what is no candidate.
+        ranking: of all candidates.
         top: the K best of them.
+        n: how many candidates there are.
         alpha: > 0.
         top_k: a name of `relaxations.TOP_K`.
         ended: (B,) bool, sentences whose choice is not read.
         share: at most n / share candidates are kept.
     """
-    n, width = scores.size(1), top.scores.size(1)
+    width = top.scores.size(1)
+    if width * share > n:
+        return None
     weakest = torch.where(top.scores.isfinite(), top.scores, torch.inf).amin(dim=1)  # m_K
-    lowest = weakest - margin(n, width, alpha, top_k, scores.dtype)
-    above = (scores > lowest.unsqueeze(1)).sum(dim=1)  # (B,)
-    kept = max(width, int(above.masked_fill(ended, 0).max()))
-    return None if kept * share > n else best(scores, kept)
+    lowest = weakest - margin(n, width, alpha, top_k, top.scores.dtype)
+    return ranking.above(lowest.masked_fill(ended, torch.inf), width, n // share)
 
 
 def margin(n: int, width: int, alpha: float, top_k: str, dtype: torch.dtype) -> float:

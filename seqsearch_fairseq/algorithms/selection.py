@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from seqsearch_fairseq.algorithms.nearest import best, nearest
+from seqsearch_fairseq.algorithms.nearest import Ranking, nearest
 from seqsearch_fairseq.algorithms.relaxations import TOP_K
 
 SHARE = 4  # at most one candidate in so many is kept: of these the backward pass needs no second look
@@ -104,9 +104,10 @@ def _choose(scores: Tensor, mask: Tensor, width: int, alpha: float, top_k: str) 
 @torch.no_grad()
 def _nearest(scores: Tensor, mask: Tensor, width: int, alpha: float, top_k: str) -> Tensor | None:
     """Indices (B, M) of the best candidates when the others weigh nothing in any row; None when they do."""
-    if width * SHARE > scores.size(1):
+    n = scores.size(1)
+    if width * SHARE > n:
         return None
-    ranked = scores.masked_fill(~mask, -torch.inf)
+    ranking = Ranking(scores.masked_fill(~mask, -torch.inf))
     none_ended = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
-    found = nearest(ranked, best(ranked, width), alpha, top_k, none_ended, SHARE)
+    found = nearest(ranking, ranking.best(width), n, alpha, top_k, none_ended, SHARE)
     return None if found is None else found.places

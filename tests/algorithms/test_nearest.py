@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqsearch_fairseq.algorithms.nearest import best, margin, nearest
+from seqsearch_fairseq.algorithms.nearest import Best, Ranking, margin
+from seqsearch_fairseq.algorithms.nearest import nearest as nearest_of
 from seqsearch_fairseq.algorithms.relaxations import TOP_K
 from seqsearch_fairseq.algorithms.shared_gradient import first_link, next_link, sum_of_later
 from seqsearch_fairseq.algorithms.weighing import WEIGHINGS, Candidates
@@ -72,6 +73,14 @@ def test_weights_and_their_way_back_are_the_relaxations(top_k, alpha):
         torch.testing.assert_close(weighing.weights(given, chosen, alpha), expected[:, chosen].detach())
     mine = weighing.of_scores(given, slice(0, 3), alpha, expected.detach(), of_weights)
     torch.testing.assert_close(mine, gradient, rtol=1e-10, atol=1e-12)
+
+
+def best(scores: torch.Tensor, count: int) -> Best:
+    return Ranking(scores).best(count)
+
+
+def nearest(scores: torch.Tensor, top: Best, alpha: float, top_k: str, ended: torch.Tensor) -> Best | None:
+    return nearest_of(Ranking(scores), top, scores.size(1), alpha, top_k, ended)
 
 
 class _Scaled(torch.autograd.Function):
