@@ -54,7 +54,7 @@ class DbdConfig(RecognitionCriterionConfig):
     )
     dbd_train_lm: bool = field(
         default=False,
-        metadata={"help": "train the language model too: the n-gram's probabilities and back-off weights, or the LSTM"},
+        metadata={"help": "train the language model too: log-probabilities and back-off weights, or the LSTM"},
     )
     dbd_gold: ChoiceEnum(list(GOLD)) = field(
         default=IN_BEAM,

@@ -72,6 +72,5 @@ def _ngrams(path: Path, words: list[str]) -> LanguageModelFile:
 
 def _recurrent(path: Path, words: list[str]) -> LanguageModelFile:
     saved = read_recurrent(path)
-    return LanguageModelFile(
-        str(path), "words", zlib.crc32("\n".join(saved.words).encode()), lambda trainable: saved.model(words)
-    )
+    contents = zlib.crc32("\n".join(saved.words).encode())
+    return LanguageModelFile(str(path), "words", contents, lambda trainable: saved.model(words))

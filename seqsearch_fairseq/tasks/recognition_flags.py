@@ -85,7 +85,7 @@ class SearchRecognitionConfig(RunConfig):
     )
     recognition_lm: Optional[str] = field(  # noqa: UP045
         default=None,
-        metadata={"help": "word n-gram, an ARPA file; or a recurrent model, a file of train_recognition_lm.py"},
+        metadata={"help": "word language model: an n-gram as ARPA file, or what train_recognition_lm.py wrote"},
     )
     recognition_beam_size: int = field(
         default=50,

@@ -31,8 +31,9 @@ def small(word_count: int, layers: int = 1) -> RecurrentLanguageModel:
 class ByHistory:
     """The model as the oracle asks it: each history from its first word, softmax over all words."""
 
-    def __init__(self, model: RecurrentLanguageModel, words: list[str]):
-        self.model, self.numbers = model, {word: number for number, word in enumerate(words)}
+    def __init__(self, model: RecurrentLanguageModel, words: list[str], known: int | None = None):
+        most = len(words) if known is None else known
+        self.model, self.numbers = model, {word: min(number, most) for number, word in enumerate(words)}
 
     def start(self):
         return ()
@@ -66,6 +67,23 @@ def test_loss_and_gradients_are_those_of_the_enumeration(seed):
     torch.testing.assert_close(ours, wanted, **EXACT)
     leaves = [problem.emissions, problem.lm_weight, *model.parameters()]
     gradients = [torch.autograd.grad(loss, leaves, materialize_grads=True) for loss in (ours, wanted)]
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, **EXACT)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("known", [0, 1])
+def test_words_that_the_model_does_not_know_are_one_word_to_it(seed, known):
+    case = random_case(seed, most_paths=200)
+    lexicon, graph = graph_of(case.problem)
+    model = small(known).over(min(number, known) for number in range(len(lexicon.words)))
+    problem = replace(case.problem, lm=ByHistory(model, lexicon.words, known))
+    wanted = oracle.exact_loss(problem, case.gold)
+    words = torch.tensor([[lexicon.numbers()[word] for word in case.gold]], dtype=torch.long).view(1, -1)
+    emissions, lengths = problem.emissions.unsqueeze(0), torch.tensor([problem.length])
+    ours = beam_decoder_objective(emissions, lengths, words, graph, model, weights_of(problem), UNLIMITED).losses[0]
+    torch.testing.assert_close(ours, wanted, **EXACT)
+    gradients = [torch.autograd.grad(loss, [*model.parameters()], materialize_grads=True) for loss in (ours, wanted)]
     for found, expected in zip(*gradients, strict=True):
         torch.testing.assert_close(found, expected, **EXACT)
 

@@ -106,13 +106,14 @@ def _wrong(found: dict) -> str | None:
     with torch.device("meta"):
         like = RecurrentLanguageModel(len(words), *(found[name] for name in SIZES))
     wanted = {name: tuple(parameter.shape) for name, parameter in like.named_parameters()}
+    extra = sorted(map(str, parameters.keys() - wanted.keys()))
+    if extra:
+        return f"it has no parameter {extra[0]}"
     for name, shape in wanted.items():
         theirs = parameters.get(name)
-        if theirs is None or tuple(theirs.shape) != shape:
-            return (
-                f"the parameter {name} must be of size {shape}, got {None if theirs is None else tuple(theirs.shape)}"
-            )
+        size = None if theirs is None else tuple(theirs.shape)
+        if size != shape:
+            return f"the parameter {name} must be of size {shape}, got {size}"
         if not theirs.is_floating_point() or not bool(theirs.isfinite().all()):
             return f"the parameter {name} must hold numbers only"
-    extra = sorted(map(str, parameters.keys() - wanted.keys()))
-    return f"there is no parameter {extra[0]}" if extra else None
+    return None
