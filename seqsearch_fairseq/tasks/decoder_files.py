@@ -45,10 +45,18 @@ def build(
     else:
         graph = topologies.asg(tree, size, pause)
     words = list(map(str, tree.words))
-    return DecoderFiles(words, graph, None if lm_path is None else _language_model(lm_path, words))
+    return DecoderFiles(words, graph, None if lm_path is None else language_model(lm_path, words))
 
 
-def _language_model(path: Path, words: list[str]) -> LanguageModelFile:
+def language_model(path: Path, words: list[str]) -> LanguageModelFile:
+    """A file of either kind, told apart by its first bytes.
+
+    Args:
+        words: the lexicon's, in the order of their numbers.
+
+    Raises:
+        FormatError: the file has a fault, or lacks words and `<unk>`.
+    """
     with path.open("rb") as file:
         head = file.read(4)
     try:
