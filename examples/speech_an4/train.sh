@@ -3,7 +3,8 @@
 . "$(dirname "$0")/settings.sh"
 
 begin_training "$@"
-topology_of "$METHOD"
+task_of "$METHOD"
+if needs_rnn "$METHOD"; then train_rnn; fi
 BASE=$RUNS/models/$(base_of "$METHOD")-$SEED
 DATA_FLAGS=("$RUNS/bin" "${TASK_FLAGS[@]}" --num-workers 0 --seed "$SEED" --batch-size 16)
 MODEL_FLAGS=(--arch recognizer_lstm --dropout 0.3)
@@ -18,11 +19,12 @@ else
     SELECTION_FLAGS=(--best-checkpoint-metric unit_error_greedy)
 fi
 if [[ ${OBJECTIVE[*]} == *'--criterion dbd'* ]]; then
-    # The weights begin as the best ones of the grid.
+    # The weights begin as the best ones of the grid, with the same language model.
+    BEGIN=50$(if needs_rnn "$METHOD"; then echo -rnn; fi)
     [ -e "$BASE/done" ] || fail "$BASE is not trained yet: bash train.sh $(base_of "$METHOD") $SEED"
-    tune "$BASE" "$(base_of "$METHOD")" 50
+    tune "$BASE" "$(base_of "$METHOD")" "$BEGIN"
     # shellcheck disable=SC2207
-    OBJECTIVE+=("${WORDS[@]}" $(sed 's/recognition/dbd/g' "$BASE/grid-50.flags"))
+    OBJECTIVE+=("${WORDS[@]}" $(sed 's/recognition/dbd/g' "$BASE/grid-$BEGIN.flags"))
 fi
 
 train "$MODEL" "${DATA_FLAGS[@]}" "${MODEL_FLAGS[@]}" "${OPTIMIZER_FLAGS[@]}" "${SELECTION_FLAGS[@]}" "${OBJECTIVE[@]}"

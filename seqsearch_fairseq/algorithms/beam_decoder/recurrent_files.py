@@ -112,7 +112,7 @@ def _wrong(found: dict) -> str | None:
     for name, shape in wanted.items():
         theirs = parameters.get(name)
         size = None if theirs is None else tuple(theirs.shape)
-        if size != shape:
+        if theirs is None or size != shape:
             return f"the parameter {name} must be of size {shape}, got {size}"
         if not theirs.is_floating_point() or not bool(theirs.isfinite().all()):
             return f"the parameter {name} must hold numbers only"
