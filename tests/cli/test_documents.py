@@ -31,6 +31,7 @@ PROGRAMS = ("prepare_parallel.py", "prepare_tagging.py", "prepare_spelling.py", 
 PROGRAMS += (
     "prepare_iwslt14.py",
     "prepare_recognition.py",
+    "train_recognition_lm.py",
     "tune_decoder.py",
     "score_tagging.py",
     "plot_objective.py",

@@ -59,7 +59,9 @@ def test_generate_validate_and_the_grid_have_the_checkpoints_model(spoken, whole
     trained = commands.Output((whole / "train.log").read_text()).logged("valid")[-1]
     [found] = commands.validate(spoken, TASK, checkpoint).logged("valid")
     for name in ("loss", "lm_weight", "word_error_beam"):
-        assert next(v for k, v in found.items() if k.endswith(name)) == pytest.approx(trained[f"valid_{name}"], abs=0.01)
+        assert next(v for k, v in found.items() if k.endswith(name)) == pytest.approx(
+            trained[f"valid_{name}"], abs=0.01
+        )
 
     decode = [*words(spoken, rnnlm), "--decoder", "beam", "--recognition-beam-size", 10, "--gen-subset", "valid"]
     said = commands.generate(spoken, TASK, checkpoint, *decode)
