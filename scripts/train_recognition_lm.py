@@ -48,7 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--text", metavar="FILE", action="append", type=Path, help="one or more to train on (default: DATA/train.wrd)"
     )
     texts.add_argument("--valid", metavar="FILE", type=Path, help="(default: DATA/valid.wrd)")
-    texts.add_argument("--arpa", metavar="FILE", type=Path, help="n-gram to compare with (default: DATA/ngram.arpa)")
+    texts.add_argument(
+        "--arpa", metavar="FILE", type=Path, help="n-gram to compare with (default: DATA/ngram.arpa, if there is one)"
+    )
     model = parser.add_argument_group("model")
     sizes = (("--embed-dim", 64, "of a word"), ("--hidden-size", 128, "of the LSTM"), ("--layers", 1, "of the LSTM"))
     for name, size, what in sizes:
@@ -90,15 +92,14 @@ def positive(text: str) -> float:
 
 def train(args: argparse.Namespace) -> Iterator[str]:
     """Train and write; yield a line about each text and each epoch."""
-    paths = [args.lexicon or args.data / "lexicon.txt", args.valid or args.data / "valid.wrd"]
-    texts = args.text or [args.data / "train.wrd"]
-    arpa, output = args.arpa or args.data / "ngram.arpa", args.output or args.data / "rnnlm.pt"
-    for path in (*paths, *texts, arpa):
-        if output.resolve() == path.resolve():
-            raise FormatError(f"--output {output} would replace an input")
-    words = list(read_lexicon(paths[0]).of_word)
+    lexicon, texts = args.lexicon or args.data / "lexicon.txt", args.text or [args.data / "train.wrd"]
+    valid_text, arpa = args.valid or args.data / "valid.wrd", args.arpa or args.data / "ngram.arpa"
+    output = args.output or args.data / "rnnlm.pt"
+    if output.resolve() in (path.resolve() for path in (lexicon, *texts, valid_text, arpa)):
+        raise FormatError(f"--output {output} would replace an input")
+    words = list(read_lexicon(lexicon).of_word)
     known = {word: number for number, word in enumerate(words)}
-    trained, valid = numbered(texts, known), numbered(paths[1:], known)
+    trained, valid = numbered(texts, known), numbered([valid_text], known)
     with replaced_file(output) as out:
         yield f"lexicon: {len(words)} words"
         yield f"train: {trained}"
