@@ -1,12 +1,13 @@
 """One step of a one-layer LSTM, for several rows a sentence that read the same memory.
 
-In a search all K beams of a sentence read the encoder's output at the same position. What it gives to the gates is
-made once for all positions and beams, so a step multiplies its own label and state alone. Forward and backward are
-written out:
+In a search all K beams of a sentence read the encoder's output at the same position. What it gives to the gates is made
+once for all positions and beams, so a step multiplies its own label and state alone. Forward and backward are written
+out:
 
     i, f, o = sigmoid    g = tanh    c' = f c + i g    h' = o tanh(c')
 
-and the backward pass needs the inputs, c, and the four gates, nothing else.
+The backward pass needs the inputs, c, and the four gates, nothing else. With the weights of g doubled, as
+`tanh(x) = 2 sigmoid(2 x) - 1`, all gates are one sigmoid.
 """
 
 import torch
@@ -28,8 +29,11 @@ class LSTMStep:
             name: getattr(rnn, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         }
         self.size = rnn.hidden_size
-        self._weight = torch.cat([weights["weight_ih"][:, :width], weights["weight_hh"]], dim=1)  # (4 D, E + D)
-        self._of_memory, self._bias = weights["weight_ih"][:, width:], weights["bias_ih"] + weights["bias_hh"]
+        double = torch.ones_like(weights["bias_ih"])
+        double[2 * self.size : 3 * self.size] = 2
+        of_inputs = weights["weight_ih"] * double.unsqueeze(1)
+        self._weight = torch.cat([of_inputs[:, :width], weights["weight_hh"] * double.unsqueeze(1)], dim=1)
+        self._of_memory, self._bias = of_inputs[:, width:], (weights["bias_ih"] + weights["bias_hh"]) * double
 
     def gates_of(self, memory: Tensor) -> Tensor:
         """What the memory (B, S, C) gives to the gates: (B, S, 4 D)."""
@@ -63,12 +67,8 @@ class _Step(torch.autograd.Function):
     def forward(ctx, inputs, cells, of_memory, weight):
         gates = F.linear(inputs, weight)
         gates.unflatten(0, (len(of_memory), -1)).add_(of_memory.unsqueeze(1))  # (B, K, 4 D)
-        entering, forgetting, candidate, showing = gates.chunk(4, dim=1)  # in the order of `nn.LSTM`
-        entering.sigmoid_()
-        forgetting.sigmoid_()
-        candidate.tanh_()
-        showing.sigmoid_()
-        new_cells = (forgetting * cells).addcmul_(entering, candidate)
+        entering, forgetting, half, showing = gates.sigmoid_().chunk(4, dim=1)  # in the order of `nn.LSTM`
+        new_cells = _next_cells(cells, entering, forgetting, half)
         ctx.sentences = len(of_memory)
         ctx.save_for_backward(inputs, cells, gates, weight)
         return showing * new_cells.tanh(), new_cells
@@ -77,18 +77,16 @@ class _Step(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, of_hidden, of_cells):
         inputs, cells, gates, weight = ctx.saved_tensors
-        entering, forgetting, candidate, showing = gates.chunk(4, dim=1)
-        shown = (forgetting * cells).addcmul_(entering, candidate).tanh_()
-        of_gates = torch.empty_like(gates)
-        of_entering, of_forgetting, of_candidate, of_showing = of_gates.chunk(4, dim=1)
-        torch.mul(_sigmoid_slope(showing), of_hidden * shown, out=of_showing)
+        entering, forgetting, half, showing = gates.chunk(4, dim=1)
+        shown = _next_cells(cells, entering, forgetting, half).tanh_()
         of_cells = torch.addcmul(of_cells, of_hidden * showing, 1 - shown.square())
-        torch.mul(_sigmoid_slope(entering), of_cells * candidate, out=of_entering)
-        torch.mul(_sigmoid_slope(forgetting), of_cells * cells, out=of_forgetting)
-        torch.mul(1 - candidate.square(), of_cells * entering, out=of_candidate)
+        candidate = 2 * half - 1
+        parts = of_cells * candidate, of_cells * cells, 2 * of_cells * entering, of_hidden * shown
+        of_gates = torch.cat(parts, dim=1).mul_(gates * (1 - gates))
         of_memory = of_gates.unflatten(0, (ctx.sentences, -1)).sum(dim=1)
         return of_gates @ weight, of_cells * forgetting, of_memory, of_gates.T @ inputs
 
 
-def _sigmoid_slope(value: Tensor) -> Tensor:
-    return value * (1 - value)
+def _next_cells(cells: Tensor, entering: Tensor, forgetting: Tensor, half: Tensor) -> Tensor:
+    """c' = f c + i g, g = 2 half - 1: (N, D)."""
+    return (forgetting * cells).addcmul_(entering, 2 * half - 1)
