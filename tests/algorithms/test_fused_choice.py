@@ -199,7 +199,7 @@ def test_sharp_scores_take_the_one_path_and_flat_ones_the_other(top_k, monkeypat
     assert set(taken) == {"WholeChoice"}
 
 
-@pytest.mark.parametrize(("top_k", "spread"), [("squared-distance", 0.7), ("successive", 3.0)])
+@pytest.mark.parametrize(("top_k", "spread"), [("squared-distance", 3.0), ("successive", 6.0)])
 def test_both_paths_within_one_search(top_k, spread, of_all, monkeypatch):
     taken = paths_taken(monkeypatch)
     given = problem(1, top_k=top_k, spread=spread, alpha=2.0, lengths=(6,))
@@ -228,6 +228,14 @@ def test_the_backward_pass_can_run_twice(top_k, spread, form):
     loss, leaves = given.losses(given.decoder).sum(), given.decoder.parameters
     first = torch.autograd.grad(loss, leaves, retain_graph=True)
     torch.testing.assert_close(torch.autograd.grad(loss, leaves), first, rtol=0, atol=0)
+
+
+def test_a_distribution_whose_rest_underflows_has_the_plain_forms_gradient(of_all):
+    given = problem(11, top_k="successive", spread=200.0, alpha=0.5, vocabulary=5, lengths=(3,), excluded=())
+    weights = {name: weight.detach().float().requires_grad_() for name, weight in given.decoder.weights.items()}
+    decoder = Decoder(weights, given.decoder.start_h.float(), given.decoder.start_c.float())
+    for mine, expected in zip(given.gradients(decoder), given.gradients(decoder.plain()), strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-3, atol=1e-4)
 
 
 @each_top_k

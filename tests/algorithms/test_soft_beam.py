@@ -317,9 +317,11 @@ def test_the_order_of_the_sentences_does_not_matter(top_k):
 class RelativeScores(TorchRecurrence):
     """Scores relative to token 0's: what is left of log-probs when their normaliser may not matter."""
 
-    def __call__(self, inputs, state):
-        scores, state = super().__call__(inputs, state)
-        return scores - scores[:, :1], state
+    output = None  # more than a product and a log-softmax
+
+    def scores(self, features):
+        scores = super().scores(features)
+        return scores - scores[:, :1]
 
 
 @each_top_k
