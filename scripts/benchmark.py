@@ -11,6 +11,7 @@ WORK names what is measured:
              cross entropy
   dbd        the differentiable beam search decoder, against CTC through the same model; and decoding by its search,
              against flashlight-text where that is installed
+  decode     soft-beam decoding with a beam of 5, and greedy search, against fairseq's own beam search of that width
   data       preparing a million tokens, against 10 s, and scoring 100,000 labels, against 1 s; its bytes are the
              peak of memory against that of a tenth of the corpus
 
@@ -21,6 +22,7 @@ bytes are what autograd keeps for the backward pass. The models' scores are scal
 """
 
 import argparse
+import importlib
 import json
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -28,7 +30,9 @@ from typing import NamedTuple
 from seqsearch_fairseq.programs import run_program
 
 # What measures is imported when the arguments are read: torch and fairseq take seconds.
-UPDATES, DBD, DATA = ("soft-beam", "dss", "searnn", "rivals"), "dbd", "data"
+UPDATES, DBD, DECODE, DATA = ("soft-beam", "dss", "searnn", "rivals"), "dbd", "decode", "data"
+WORKS = (*UPDATES, DBD, DECODE, DATA)
+MODULES = {DBD: "benchmark_recognition", DECODE: "benchmark_decoding", DATA: "benchmark_data"}
 
 
 class Row(NamedTuple):
@@ -64,7 +68,7 @@ def main() -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=[*UPDATES, DBD, DATA], metavar="WORK", help=", ".join([*UPDATES, DBD, DATA]))
+    parser.add_argument("work", choices=WORKS, metavar="WORK", help=", ".join(WORKS))
     parser.add_argument("--size", default="", metavar="TEXT", help="only sizes whose name holds this text")
     parser.add_argument("--runs", type=int, default=7, help="turns that the median is over (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: %(default)s)")
@@ -85,38 +89,31 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 
 
 def sizes_of(work: str) -> list[str]:
-    if work == DATA:
-        from benchmark_data import sizes
+    if work in UPDATES:
+        from benchmark_updates import WORKS
 
-        return sizes()
-    if work == DBD:
-        from benchmark_recognition import sizes
-
-        return sizes()
-    from benchmark_updates import WORKS
-
-    return list(WORKS[work].sizes)
+        return list(WORKS[work].sizes)
+    return importlib.import_module(MODULES[work]).sizes()
 
 
 def measure(args: argparse.Namespace, device: str) -> Iterator[Row]:
     """The rows of one work."""
     for size in (name for name in sizes_of(args.work) if args.size in name):
-        if args.work == DATA:
-            from benchmark_data import measure
-
-            costs = measure(size, args.runs, args.seed)
-        elif args.work == DBD:
-            from benchmark_recognition import measure
-
-            costs = measure(size, args.runs, args.seed)
-        else:
-            from benchmark_updates import measure
-
-            costs = measure(args.work, size, args.runs, args.seed, args.sharpness, device)
-        for cost in costs:
+        for cost in costs_of(args.work, size, args, device):
             grown = None if cost.bytes_ratio is None else round(cost.bytes_ratio, 3)
             ratios = {"time_ratio": round(cost.time_ratio, 3), "bytes_ratio": grown}
             yield Row(args.work, **cost._replace(**ratios)._asdict(), runs=args.runs)
+
+
+def costs_of(work: str, size: str, args: argparse.Namespace, device: str) -> Iterator:
+    if work in UPDATES:
+        from benchmark_updates import measure
+
+        return measure(work, size, args.runs, args.seed, args.sharpness, device)
+    module = importlib.import_module(MODULES[work])
+    if work == DECODE:
+        return module.measure(size, args.runs, args.seed, args.sharpness, device)
+    return module.measure(size, args.runs, args.seed)
 
 
 if __name__ == "__main__":

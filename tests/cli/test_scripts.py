@@ -72,6 +72,7 @@ def test_a_share_that_leaves_nothing_to_train_on_is_refused():
         ("searnn", "ocr"),
         ("rivals", "tagger"),
         ("dbd", "decoding, 100 words"),
+        ("decode", "B 1,"),
         ("data", "labels"),
     ],
 )
