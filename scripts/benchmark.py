@@ -43,6 +43,8 @@ class Row(NamedTuple):
     time_ratio: float
     bytes_ratio: float | None  # None where bytes are not measured
     runs: int
+    memory_ratio: float | None = None  # with --memory: the peak of the process
+    memory_above_model_ratio: float | None = None  # and what of it lies above what it holds before an update
 
 
 def main() -> int:
@@ -56,25 +58,43 @@ def main() -> int:
     if not args.json:
         machine = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {args.threads} thread(s)"
         print(f"{args.work} on {machine}, torch {torch.__version__}, {args.runs} runs, sharpness {args.sharpness:g}\n")
-        print(f"| {' | '.join(('size', 'variant', 'against', 'time', 'saved bytes'))} |\n|---|---|---|---|---|")
+        print("\n".join(heading(args.memory)))
     for row in measure(args, device):
-        if args.json:
-            print(json.dumps(row._asdict()), flush=True)
-        else:
-            ratios = f"{row.time_ratio:.2f} | {'–' if row.bytes_ratio is None else f'{row.bytes_ratio:.2f}'}"
-            print(f"| {row.size} | {row.variant} | {row.against} | {ratios} |", flush=True)
+        print(as_json(row, args.memory) if args.json else as_line(row, args.memory), flush=True)
     return 0
+
+
+def heading(memory: bool) -> list[str]:
+    columns = ["size", "variant", "against", "time", "saved bytes", *(["process", "above the model"] if memory else [])]
+    return [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+
+
+def as_line(row: Row, memory: bool) -> str:
+    ratios = [row.time_ratio, row.bytes_ratio, *([row.memory_ratio, row.memory_above_model_ratio] if memory else [])]
+    shown = ["–" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+    return f"| {' | '.join([row.size, row.variant, row.against, *shown])} |"
+
+
+def as_json(row: Row, memory: bool) -> str:
+    return json.dumps({name: value for name, value in row._asdict().items() if memory or "memory" not in name})
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", choices=WORKS, metavar="WORK", help=", ".join(WORKS))
     parser.add_argument("--size", default="", metavar="TEXT", help="only sizes whose name holds this text")
+    parser.add_argument("--variant", default="", metavar="TEXT", help="only variants whose name holds this text")
     parser.add_argument("--runs", type=int, default=7, help="turns that the median is over (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: %(default)s)")
     parser.add_argument("--sharpness", type=float, default=4.0, help="deviation of the scores (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cpu", action="store_true", help="do not use a GPU")
+    parser.add_argument(
+        "--memory",
+        action="store_true",
+        help="also the peak memory of each update, with Adam's step, in a process of its own: of the whole process, and "
+        "what lies above program, model and Adam's averages",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a row instead of a table")
     return parser
 
@@ -84,6 +104,8 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error(f"--runs and --threads must be at least 1, got {args.runs} and {args.threads}")
     if not 0 < args.sharpness < float("inf"):
         parser.error(f"--sharpness must be a positive number, got {args.sharpness}")
+    if args.memory and args.work not in UPDATES:
+        parser.error(f"--memory is for updates ({', '.join(UPDATES)}), got it with {args.work}")
     if not any(args.size in name for name in sizes_of(args.work)):
         parser.error(f"--size must be part of one of: {'; '.join(sizes_of(args.work))}; got {args.size!r}")
 
@@ -99,17 +121,35 @@ def sizes_of(work: str) -> list[str]:
 def measure(args: argparse.Namespace, device: str) -> Iterator[Row]:
     """The rows of one work."""
     for size in (name for name in sizes_of(args.work) if args.size in name):
-        for cost in costs_of(args.work, size, args, device):
-            grown = None if cost.bytes_ratio is None else round(cost.bytes_ratio, 3)
-            ratios = {"time_ratio": round(cost.time_ratio, 3), "bytes_ratio": grown}
-            yield Row(args.work, **cost._replace(**ratios)._asdict(), runs=args.runs)
+        costs = (cost for cost in costs_of(args.work, size, args, device) if args.variant in cost.variant)
+        if args.memory:
+            yield from with_memory(args.work, size, list(costs), args, device)
+            continue
+        yield from (row_of(args, cost) for cost in costs)
+
+
+def with_memory(work: str, size: str, costs: list, args: argparse.Namespace, device: str) -> Iterator[Row]:
+    from benchmark_memory import peaks
+
+    labels = {label: None for cost in costs for label in (cost.against, cost.variant)}
+    found = peaks(work, size, labels, args, device)
+    for cost in costs:
+        ours, theirs = found[cost.variant], found[cost.against]
+        ratios = {"memory_ratio": ours.whole / theirs.whole, "memory_above_model_ratio": ours.above / theirs.above}
+        yield row_of(args, cost)._replace(**{name: round(ratio, 3) for name, ratio in ratios.items()})
+
+
+def row_of(args: argparse.Namespace, cost) -> Row:
+    grown = None if cost.bytes_ratio is None else round(cost.bytes_ratio, 3)
+    ratios = {"time_ratio": round(cost.time_ratio, 3), "bytes_ratio": grown}
+    return Row(args.work, **cost._replace(**ratios)._asdict(), runs=args.runs)
 
 
 def costs_of(work: str, size: str, args: argparse.Namespace, device: str) -> Iterator:
     if work in UPDATES:
         from benchmark_updates import measure
 
-        return measure(work, size, args.runs, args.seed, args.sharpness, device)
+        return measure(work, size, args.runs, args.seed, args.sharpness, device, args.variant)
     module = importlib.import_module(MODULES[work])
     if work == DECODE:
         return module.measure(size, args.runs, args.seed, args.sharpness, device)

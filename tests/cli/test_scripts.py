@@ -86,6 +86,13 @@ def test_the_benchmark_prints_one_object_a_row(work, size):
             assert row["bytes_ratio"] < 1.05  # nothing of the scores' size is kept beside what cross entropy keeps
 
 
+def test_the_benchmark_measures_memory_in_processes_of_their_own():
+    flags = ["--size", "tagger", "--variant", "hinge", "--runs", 1, "--json", "--memory", "--cpu"]
+    (row,) = (json.loads(line) for line in succeeded("benchmark.py", "soft-beam", *flags).splitlines())
+    assert row["variant"] == "hinge, squared-distance, alpha 10"
+    assert 1 < row["memory_ratio"] < 2 and row["memory_above_model_ratio"] > row["memory_ratio"]
+
+
 @pytest.mark.parametrize(
     "flags,message",
     [
@@ -96,6 +103,10 @@ def test_the_benchmark_prints_one_object_a_row(work, size):
 )
 def test_the_benchmarks_bad_input_is_refused(flags, message):
     assert message in refused("benchmark.py", "dss", *flags)
+
+
+def test_memory_is_measured_of_updates_only():
+    assert "--memory is for updates (soft-beam, dss," in refused("benchmark.py", "data", "--memory")
 
 
 # ------------------------------------------------------------------------------------------------- plot_objective.py
