@@ -92,8 +92,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--memory",
         action="store_true",
-        help="also the peak memory of each update, with Adam's step, in a process of its own: of the whole process, and "
-        "what lies above program, model and Adam's averages",
+        help="also the peak memory of each update, with the step of Adam, in a process of its own: the whole process, "
+        "and what lies above the program, model and averages of Adam",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a row instead of a table")
     return parser
