@@ -10,6 +10,8 @@ import commands
 import pytest
 from commands import ENVIRONMENT
 
+from seqsearch_fairseq.errors import UsageError
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 ROW = {"work", "size", "variant", "against", "time_ratio", "bytes_ratio", "runs"}
 
@@ -103,6 +105,39 @@ def test_the_benchmark_measures_memory_in_processes_of_their_own():
 )
 def test_the_benchmarks_bad_input_is_refused(flags, message):
     assert message in refused("benchmark.py", "dss", *flags)
+
+
+def test_a_page_has_a_table_for_each_work_and_the_picture_of_growth(tmp_path):
+    page, picture = tmp_path / "page.md", tmp_path / "images" / "growth.svg"
+    picture.parent.mkdir()
+    flags = ["--size", "B", "--variant", "B 4, log-probs, squared", "--runs", 1, "--cpu"]
+    succeeded("benchmark.py", "growth", *flags, "--plot", picture, "--output", page)
+    text = page.read_text(encoding="utf-8")
+    assert "## How the cost of the soft beam grows" in text and "(images/growth.svg)" in text
+    assert "| B | B 4, log-probs, squared-distance | teacher forcing |" in text and "load average" in text
+    assert picture.read_text(encoding="utf-8").startswith("<?xml") and len(list(tmp_path.rglob("*"))) == 3
+
+
+def test_the_sharpness_is_that_of_a_trained_model(trained, monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    from benchmark_sharpness import sharpness_of
+
+    model = trained("tagger_gru")
+    assert 0.5 < sharpness_of(str(model.checkpoint), str(model.data)) < 20
+    with pytest.raises(UsageError, match=r"the checkpoint nowhere.pt does not exist"):
+        sharpness_of("nowhere.pt", None)
+
+
+@pytest.mark.parametrize(
+    "flags,message",
+    [
+        (["--plot", "line.txt"], "--plot goes with growth and must end in .png, .svg, .pdf, got line.txt"),
+        (["--output", "nowhere/page.md"], "--output must be in a folder that exists, got nowhere/page.md"),
+        (["--data", "folder"], "--data goes with --path, got folder alone"),
+    ],
+)
+def test_the_benchmarks_files_are_checked_first(flags, message):
+    assert message in refused("benchmark.py", "growth", *flags)
 
 
 def test_memory_is_measured_of_updates_only():
