@@ -46,7 +46,6 @@ MODULES = {
     GROWTH: "benchmark_growth",
     DATA: "benchmark_data",
 }
-WITH_SHARPNESS = (DECODE, GROWTH)  # of MODULES
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -183,8 +182,10 @@ def costs_of(work: str, size: str, args: argparse.Namespace, device: str) -> Ite
 
         return measure(work, size, args.runs, args.seed, args.sharpness, device, args.variant)
     module = importlib.import_module(MODULES[work])
-    if work in WITH_SHARPNESS:
+    if work == DECODE:
         return module.measure(size, args.runs, args.seed, args.sharpness, device)
+    if work == GROWTH:
+        return module.measure(size, args.runs, args.seed, args.sharpness, device, args.variant)
     return module.measure(size, args.runs, args.seed)
 
 

@@ -43,20 +43,23 @@ def sizes() -> list[str]:
     return list(SWEEPS)
 
 
-def measure(size: str, runs: int, seed: int, sharpness: float, device: str) -> Iterator[Cost]:
-    """The rows of one of `sizes()`; a variant is called `V 250, log-probs, squared-distance`, for instance."""
+def measure(size: str, runs: int, seed: int, sharpness: float, device: str, variant: str = "") -> Iterator[Cost]:
+    """The rows of one of `sizes()`, of the variants whose names hold `variant`, as in `V 250, log-probs, successive`."""
     for value in SWEEPS[size]:
+        wanted = {form: how for form, how in FORMS.items() if variant in f"{size} {value:g}, {form}"}
+        if not wanted:
+            continue
         setting = Setting(**{size: value})
         torch.manual_seed(seed)
         given = lstm(setting.V, 256, setting.B, setting.T, device)
         sharpen(given, sharpness)
         updates = {AGAINST: partial(teacher_forced, given)}
-        for name, (scores, top_k) in FORMS.items():
+        for name, (scores, top_k) in wanted.items():
             updates[name] = partial(searched, given._replace(scores=scores), top_k, setting.alpha, beam_size=setting.K)
         kept = {name: bytes_kept(update, given.model) for name, update in updates.items()}
         calls = {name: forward_and_backward(update, given.model) for name, update in updates.items()}
         times = times_of(calls, runs, device)
-        for name in FORMS:
+        for name in wanted:
             ratio = median_ratio(times[name], times[AGAINST])
             yield Cost(size, f"{size} {value:g}, {name}", AGAINST, ratio, kept[name] / kept[AGAINST])
 

@@ -1,6 +1,8 @@
 """The scripts beside the set-up: preparation of columns, the benchmark, the picture of an objective."""
 
 import json
+import math
+import statistics
 import subprocess
 import sys
 from collections import defaultdict
@@ -9,6 +11,7 @@ from pathlib import Path
 import commands
 import pytest
 from commands import ENVIRONMENT
+from glue import Loaded
 
 from seqsearch_fairseq.errors import UsageError
 
@@ -18,7 +21,7 @@ ROW = {"work", "size", "variant", "against", "time_ratio", "bytes_ratio", "runs"
 
 def run(name: str, *arguments) -> subprocess.CompletedProcess:
     argv = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
-    return subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
 
 
 def succeeded(name: str, *arguments) -> str:
@@ -123,7 +126,13 @@ def test_the_sharpness_is_that_of_a_trained_model(trained, monkeypatch):
     from benchmark_sharpness import sharpness_of
 
     model = trained("tagger_gru")
-    assert 0.5 < sharpness_of(str(model.checkpoint), str(model.data)) < 20
+    task, network = loaded = Loaded.from_checkpoint(model)
+    labels = [i for i, name in enumerate(task.target_dictionary.symbols) if task.search_candidates()[i]]
+    variances = []
+    for batch in loaded.batches("valid", 1)[:200]:
+        logits = network(**batch["net_input"])[0][0]
+        variances += [statistics.variance(row[labels].tolist()) for row in logits]
+    assert sharpness_of(str(model.checkpoint), str(model.data)) == pytest.approx(math.sqrt(statistics.mean(variances)))
     with pytest.raises(UsageError, match=r"the checkpoint nowhere.pt does not exist"):
         sharpness_of("nowhere.pt", None)
 
