@@ -44,7 +44,7 @@ def sizes() -> list[str]:
 
 
 def measure(size: str, runs: int, seed: int, sharpness: float, device: str, variant: str = "") -> Iterator[Cost]:
-    """The rows of one of `sizes()`, of the variants whose names hold `variant`, as in `V 250, log-probs, successive`."""
+    """The rows of one of `sizes()`, of variants whose names hold `variant`, as in `V 250, log-probs, successive`."""
     for value in SWEEPS[size]:
         wanted = {form: how for form, how in FORMS.items() if variant in f"{size} {value:g}, {form}"}
         if not wanted:
