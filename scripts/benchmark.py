@@ -73,14 +73,14 @@ def main() -> int:
                 print(as_json(row, args.memory) if args.json else as_line(row, args.memory), flush=True)
                 rows.append(row)
                 loads.append(load())
+            if work == GROWTH and args.plot is not None:
+                importlib.import_module(MODULES[GROWTH]).draw([row for row in rows if row.work == GROWTH], args.plot)
+            if args.output is not None:  # after each work: some take long
+                said = said_of(machine, torch.__version__, args.runs, args.sharpness, args.threads, loads)
+                write_page(args, rows, said)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if args.plot is not None:
-        importlib.import_module(MODULES[GROWTH]).draw([row for row in rows if row.work == GROWTH], args.plot)
-    if args.output is not None:
-        said = said_of(machine, torch.__version__, args.runs, args.sharpness, args.threads, loads)
-        write_page(args, rows, said)
     return 0
 
 
