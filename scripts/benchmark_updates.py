@@ -194,13 +194,13 @@ WORKS = {
 # -------------------------------------------------------------------------------------------------------- measurement
 
 
-def measure(work: str, size: str, runs: int, seed: int, sharpness: float, device: str) -> Iterator[Cost]:
-    """The rows of one size of a work."""
-    torch.manual_seed(seed)
-    given = WORKS[work].sizes[size](device)
-    sharpen(given, sharpness)
+def measure(
+    work: str, size: str, runs: int, seed: int, sharpness: float, device: str, variant: str = ""
+) -> Iterator[Cost]:
+    """The rows of one size of a work, of the variants whose names hold `variant`."""
+    given = prepared(work, size, seed, sharpness, device)
     baselines = {against: partial(baseline, given) for against, baseline in WORKS[work].baselines.items()}
-    variants = WORKS[work].variants(given)
+    variants = {label: update for label, update in WORKS[work].variants(given).items() if variant in label}
     updates = baselines | variants
     kept = {label: bytes_kept(update, given.model) for label, update in updates.items()}  # also warms up
     calls = {label: forward_and_backward(update, given.model) for label, update in updates.items()}
@@ -209,3 +209,11 @@ def measure(work: str, size: str, runs: int, seed: int, sharpness: float, device
         for against in baselines:
             ratio = median_ratio(times[variant], times[against])
             yield Cost(size, variant, against, ratio, kept[variant] / kept[against])
+
+
+def prepared(work: str, size: str, seed: int, sharpness: float, device: str) -> Problem:
+    """The model and batch of a size."""
+    torch.manual_seed(seed)
+    given = WORKS[work].sizes[size](device)
+    sharpen(given, sharpness)
+    return given
