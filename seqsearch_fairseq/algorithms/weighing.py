@@ -63,23 +63,40 @@ class _Successive:
     one_by_one = False
 
     def weights(self, given: Candidates, chosen: slice, alpha: float) -> Tensor:
-        return self._all(given.scores, given, alpha)[:, chosen]
+        width = given.places.size(1)
+        weights = given.scores.new_empty(len(given.scores), width, given.scores.size(1))
+        remaining = given.scores.clone()
+        count = _count(given)
+        for j in range(width):
+            torch.softmax(alpha * remaining + given.penalty, dim=1, out=weights[:, j])
+            if j + 1 == width:
+                break
+            top, others, rest = _without_the_largest(weights[:, j])
+            if bool(((rest == 0) & (count > 1)).any()):
+                return self._all(given.scores, given, alpha)[:, chosen]
+            nothing_left = count == 1  # then there is nothing to remove
+            log_rest = others.neg_().log1p_().scatter_(1, top, torch.where(nothing_left, 0.0, rest.log()))
+            remaining += log_rest
+        dead = count <= torch.arange(width, device=weights.device)  # (B, K): these are copies of row 0
+        if bool(dead.any()):
+            weights = torch.where(dead.unsqueeze(2), weights[:, :1], weights)
+        return weights[:, chosen]
 
     def of_scores(self, given: Candidates, chosen: slice, alpha: float, weights: Tensor, of_weights: Tensor) -> Tensor:
         """From the last choice to the first. All of them have to be asked for."""
-        count = (given.penalty == 0).sum(dim=1, keepdim=True)
+        count = _count(given)
         live = (count > torch.arange(weights.size(1), device=weights.device)).unsqueeze(2)  # (B, K, 1)
-        of_live = of_weights * live
-        of_live[:, 0] += (of_weights * ~live).sum(dim=1)  # a dead row is a copy of row 0
+        of_live = of_weights
+        if not bool(live.all()):
+            of_live = of_weights * live
+            of_live[:, 0] += (of_weights * ~live).sum(dim=1)  # a dead row is a copy of row 0
         of_remaining: Tensor | None = None  # the gradient of S^(j+1)
         for j in reversed(range(weights.size(1))):
             taken, of_taken = weights[:, j], of_live[:, j]
             if of_remaining is None:
                 of_remaining = alpha * _softmax_backward(taken, of_taken)
                 continue
-            top = taken.argmax(dim=1, keepdim=True)
-            others = taken.scatter(1, top, 0.0)
-            rest = others.sum(dim=1, keepdim=True)  # 1 - P_j[top], exact where P_j[top] rounds to 1
+            top, others, rest = _without_the_largest(taken)
             if bool(((rest == 0) & (count > 1)).any()):
                 return self._of_scores_by_autograd(given, alpha, of_weights)
             of_top = of_remaining.gather(1, top)
@@ -100,6 +117,23 @@ class _Successive:
     def _all(scores: Tensor, given: Candidates, alpha: float) -> Tensor:
         mask = (given.penalty == 0).expand_as(scores)
         return successive_top_k(scores, mask, given.places.size(1), alpha).weights
+
+
+class _Rest(NamedTuple):
+    top: Tensor  # (B, 1) the place of the largest weight
+    others: Tensor  # (B, n) the weights without it
+    rest: Tensor  # (B, 1) their sum: 1 minus the largest, exact where that rounds to 1
+
+
+def _without_the_largest(weights: Tensor) -> _Rest:
+    top = weights.argmax(dim=1, keepdim=True)
+    others = weights.scatter(1, top, 0.0)
+    return _Rest(top, others, others.sum(dim=1, keepdim=True))
+
+
+def _count(given: Candidates) -> Tensor:
+    """How many candidates there are: (B, 1), or (1, 1) where all sentences have the same."""
+    return (given.penalty == 0).sum(dim=1, keepdim=True)
 
 
 def _softmax_backward(weights: Tensor, of_weights: Tensor) -> Tensor:
