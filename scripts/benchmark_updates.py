@@ -10,7 +10,7 @@ from benchmark_measures import Cost, Update, bytes_kept, forward_and_backward, m
 from benchmark_problems import Problem, attention_gru, glyphs, lstm, sharpen, tagger
 from torch import Tensor
 
-from seqsearch_fairseq.adapters import LOCAL_SCORES
+from seqsearch_fairseq.adapters import LOCAL_SCORES, FairseqStep
 from seqsearch_fairseq.algorithms.beam_training.beam_search_optimization import beam_search_optimization
 from seqsearch_fairseq.algorithms.beam_training.candidates import find_candidates
 from seqsearch_fairseq.algorithms.beam_training.global_likelihood import UPDATES, global_likelihood
@@ -58,13 +58,13 @@ def searched(given: Problem, top_k: str, alpha: float, hinge: bool = False, beam
     costs = hamming(given.gold, len(given.candidates))
     found = soft_beam(step, given.lengths, costs, beam_size, alpha, given.candidates, top_k, cost_augmented=hinge)
     if hinge:
-        return hinge_objective(found, alpha, gold_scores(given)).sum()
+        return hinge_objective(found, alpha, gold_scores(given, step)).sum()
     return direct_objective(found, alpha).sum()
 
 
-def gold_scores(given: Problem) -> Tensor:
-    """(B,) what the gold's local scores sum to under teacher forcing."""
-    logits = given.model.decoder(given.previous, encoder_out=given.encode(), src_lengths=given.lengths)[0]
+def gold_scores(given: Problem, step: FairseqStep) -> Tensor:
+    """(B,) what the gold's local scores sum to under teacher forcing, by the encoder's output that the step has."""
+    logits = given.model.decoder(given.previous, encoder_out=step.encoder_out, src_lengths=given.lengths)[0]
     return LOCAL_SCORES[given.scores](logits).gather(2, given.gold.unsqueeze(2)).sum(dim=(1, 2))
 
 

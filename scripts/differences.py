@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models_dir", metavar="MODELS_DIR", type=Path)
     parser.add_argument("--gold", required=True, type=Path, help="the gold text, a sentence a line")
-    parser.add_argument("--scoring", required=True, choices=["tag_accuracy", "chunk_f1", "bleu"])
+    parser.add_argument("--scoring", required=True, choices=["tag_accuracy", "chunk_f1", "word_error", "bleu"])
     parser.add_argument("--tokenize", metavar="NAME", type=tokenizer, help="tokeniser of bleu (default: sacrebleu's)")
     parser.add_argument("--control", required=True, help="the method that the others are compared with")
     parser.add_argument(

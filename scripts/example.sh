@@ -1,13 +1,14 @@
 # The shape of every example; its settings.sh sources this, and says
 #
 #   INPUT           what prepare.sh and run.sh are given, for messages; in brackets where they can do without
+#   INPUTS          how many arguments that is (optional: 1)
 #   RUNS            folder of text, data, models and results
 #   METHODS, SEEDS  rows of the table, and over what they are averaged; ONLY and SEEDS from outside come first
 #   objective_of METHOD  sets OBJECTIVE to the flags of a method, of METHODS or another; false where there is none of the name
 #   TASK_FLAGS      task and languages
 #   DECODERS        columns of the table; DECODERS from outside comes first
 #   DECODE_FLAGS    of fairseq-generate
-#   METRIC          bleu, chunk_f1, tag_accuracy, letter_errors or edit_distance
+#   METRIC          bleu, chunk_f1, tag_accuracy, letter_errors, edit_distance or word_error
 #   CONDITION       what else a score depends on (optional)
 #   PREFIX          before a method's name in folders and results (optional)
 #
@@ -22,17 +23,19 @@ PREFIX='' CONDITION=''
 # begin_preparation ARGUMENT...: exit if it is done already.
 begin_preparation() {
     takes_input $# || fail "usage: bash prepare.sh $INPUT"
+    local path inputs=("input: ${1:+$(realpath -m -- "$1")}")
+    for path in "${@:2}"; do inputs+=("input: $(realpath -m -- "$path")"); done
     set_up
     mkdir -p "$RUNS"
     if [ ! -e "$RUNS/bin/done" ]; then rm -f "$RUNS/prepared"; fi  # nothing was made yet
-    same_settings "$RUNS/prepared" "input: ${1:+$(realpath -m -- "$1")}" "${PREPARE_FLAGS[@]}" "${TASK_FLAGS[@]}"
+    same_settings "$RUNS/prepared" "${inputs[@]}" "${PREPARE_FLAGS[@]}" "${TASK_FLAGS[@]}"
     if [ -e "$RUNS/bin/done" ]; then
         say "$RUNS/bin: done already"
         exit 0
     fi
 }
 
-takes_input() { [ "$1" -eq 1 ] || { [ "$1" -eq 0 ] && [[ $INPUT == '['* ]]; }; }
+takes_input() { [ "$1" -eq "${INPUTS:-1}" ] || { [ "$1" -eq 0 ] && [[ $INPUT == '['* ]]; }; }
 
 # begin_training ARGUMENT...: set METHOD, its OBJECTIVE, SEED, MODEL (its folder) and BASE (the one of cross entropy).
 begin_training() {
@@ -190,6 +193,7 @@ differences() {
     case $METRIC in
         bleu) gold=$RUNS/text/raw.$SUBSET.$TGT ;;
         tag_accuracy | chunk_f1) gold=$RUNS/text/$SUBSET.$(target_of "${TASK_FLAGS[@]}") ;;
+        word_error) gold=$RUNS/bin/$SUBSET.wrd ;;
         *) return 0 ;;
     esac
     : > "$file.tmp"

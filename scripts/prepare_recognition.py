@@ -34,8 +34,8 @@ from seqsearch_fairseq.data.recognition.corpora import (
 from seqsearch_fairseq.data.recognition.features import file_length
 from seqsearch_fairseq.data.recognition.lexicon import Lexicon, Pronunciation, read_cmu_lexicon, write_lexicon
 from seqsearch_fairseq.data.recognition.manifests import Entry, write_manifest
-from seqsearch_fairseq.data.recognition.ngrams import NgramModel, kneser_ney, write_arpa
-from seqsearch_fairseq.data.recognition.units import LETTER_SEPARATOR, PHONE_SEPARATOR, spelled
+from seqsearch_fairseq.data.recognition.ngrams import kneser_ney, write_arpa
+from seqsearch_fairseq.data.recognition.units import LETTER_SEPARATOR, PHONE_SEPARATOR, spelled, write_dictionary
 from seqsearch_fairseq.programs import run_program
 
 SPLITS = ("train", "valid", "test")
@@ -126,7 +126,7 @@ def prepare(args: argparse.Namespace) -> Iterator[str]:
         lexicon = build_lexicon(args, splits)
         summaries = [write(args, split, splits[split], lexicon, folder) for split in SPLITS]
         write_lexicon(folder / "lexicon.txt", lexicon, SEPARATORS[args.units])
-        write_dictionary(args, splits["train"], lexicon, folder)
+        write_dictionary(folder / f"dict.{LABELS[args.units]}.txt", unit_counts(args, splits["train"], lexicon))
         model = kneser_ney(texts(args, splits["train"]), args.order, lexicon.of_word)
         write_arpa(folder / "ngram.arpa", model)
     yield from map(str, summaries)
@@ -134,7 +134,8 @@ def prepare(args: argparse.Namespace) -> Iterator[str]:
     yield f"lexicon: {len(lexicon.of_word)} words in {len(lexicon)} spellings"
     yield f"n-gram: {', '.join(f'{len(probs)} of order {n}' for n, probs in enumerate(model.log_probs, 1))}"
     for split in SPLITS[1:]:
-        yield f"{split}: perplexity {perplexity(model, splits[split]):.2f} a word, the end of sentence counted"
+        said = model.perplexity([utterance.words for utterance in splits[split]])
+        yield f"{split}: perplexity {said:.2f} a word, the end of sentence counted"
 
 
 def split_up(args: argparse.Namespace) -> tuple[dict[str, list[Utterance]], str]:
@@ -210,16 +211,14 @@ def spelling(word: str, utterance: Utterance, units: str, lexicon: Lexicon, sepa
     return found
 
 
-def write_dictionary(args: argparse.Namespace, train: list[Utterance], lexicon: Lexicon, folder: Path) -> None:
-    """fairseq's dictionary: the units of the training split with their counts, and what else the lexicon has."""
+def unit_counts(args: argparse.Namespace, train: list[Utterance], lexicon: Lexicon) -> Counter[str]:
+    """How often each unit occurs in the training split; those that only the lexicon has too."""
     separator = SEPARATORS[args.units]
     counts = Counter({unit: 0 for _, units in lexicon.pronunciations for unit in units})
     counts[separator] += 0
     for utterance in train:
         counts.update(spelled(utterance.words, lambda word: lexicon.of_word[word][0], separator))
-    with (folder / f"dict.{LABELS[args.units]}.txt").open("w", encoding="utf-8") as out:
-        for unit, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-            out.write(f"{unit} {count}\n")
+    return counts
 
 
 def texts(args: argparse.Namespace, train: list[Utterance]) -> Iterator[list[str]]:
@@ -227,11 +226,6 @@ def texts(args: argparse.Namespace, train: list[Utterance]) -> Iterator[list[str
     if args.lm_text is None:
         return (utterance.words for utterance in train)
     return (line.split() for line in itertools.chain(*map(read_lines, args.lm_text)) if line.strip())
-
-
-def perplexity(model: NgramModel, utterances: list[Utterance]) -> float:
-    tokens = sum(len(utterance.words) + 1 for utterance in utterances)
-    return 10 ** (-sum(model.score_sentence(utterance.words) for utterance in utterances) / tokens)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,4 @@
 # bash evaluate.sh METHOD SEED: word and unit error rates, greedy and with the beam. SUBSET=valid: on the validation set.
 . "$(dirname "$0")/settings.sh"
 
-if [ $# -eq 2 ]; then
-    topology_of "$1"
-    MODEL=$RUNS/models/$1-$2${TRIAL:+-$TRIAL}
-    if [ -e "$MODEL/done" ]; then
-        set_up
-        for decoder in $DECODERS; do
-            if [[ $decoder == grid-* ]]; then tune "$MODEL" "$1" "${decoder#*-}"; fi
-        done
-    fi
-fi
-evaluate_example "$@"
+evaluate_recognizer "$@"

@@ -4,8 +4,4 @@
 # ONLY="...": some of the methods.
 . "$(dirname "$0")/settings.sh"
 
-run_example "$@"
-echo
-# shellcheck disable=SC2086
-python "$ROOT/scripts/results.py" table "$(results_folder)-units" --seeds $SEEDS --methods ${ONLY:-"${METHODS[@]}"} --decoders $DECODERS \
-    --write "$RUNS/results-$SUBSET-units"
+run_recognizers "$@"

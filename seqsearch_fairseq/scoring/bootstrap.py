@@ -31,7 +31,7 @@ class Difference(NamedTuple):
 class Countable(NamedTuple):
     """A score of sums over sentences."""
 
-    of_sentence: Callable[[Sequence[str], Sequence[str]], tuple[int, ...]]  # from gold and predicted labels to counts
+    of_sentence: Callable[[Sequence[str], Sequence[str]], tuple[int, ...]]  # from gold and predicted tokens to counts
     score: Callable[[np.ndarray], np.ndarray]  # from sums of counts (..., c) to scores in per cent (...)
 
 
@@ -44,6 +44,12 @@ def _chunks(gold: Sequence[str], predicted: Sequence[str]) -> tuple[int, ...]:
     return counts.right.total(), counts.predicted.total() + counts.gold.total()
 
 
+def _word_edits(gold: Sequence[str], predicted: Sequence[str]) -> tuple[int, ...]:
+    from rapidfuzz.distance import Levenshtein
+
+    return Levenshtein.distance(gold, predicted), len(gold)
+
+
 def _share(sums: np.ndarray) -> np.ndarray:
     return 100.0 * sums[..., 0] / np.maximum(sums[..., 1], 1)
 
@@ -52,7 +58,11 @@ def _f1(sums: np.ndarray) -> np.ndarray:
     return 200.0 * sums[..., 0] / np.maximum(sums[..., 1], 1)
 
 
-COUNTABLE = {"tag_accuracy": Countable(_right_and_all, _share), "chunk_f1": Countable(_chunks, _f1)}
+COUNTABLE = {
+    "tag_accuracy": Countable(_right_and_all, _share),
+    "chunk_f1": Countable(_chunks, _f1),
+    "word_error": Countable(_word_edits, _share),
+}
 SCORES = (*COUNTABLE, "bleu")
 
 

@@ -6,12 +6,14 @@ import beam_decoder_oracle as oracle
 import pytest
 import torch
 from beam_decoder_cases import FEATURES, Case, random_case
-from beam_decoder_problems import UNLIMITED, graph_of, language_model_of, weights_of, with_shortest_states
+from beam_decoder_problems import UNLIMITED, batch, graph_of, language_model_of, weights_of, with_shortest_states
 
+from seqsearch_fairseq.algorithms.beam_decoder.alignments import best_alignments
 from seqsearch_fairseq.algorithms.beam_decoder.language_models import LanguageModel
 from seqsearch_fairseq.algorithms.beam_decoder.lexicon import Lexicon
 from seqsearch_fairseq.algorithms.beam_decoder.ngrams import NgramLanguageModel
 from seqsearch_fairseq.algorithms.beam_decoder.objective import BeamDecoderObjective, beam_decoder_objective
+from seqsearch_fairseq.algorithms.beam_decoder.scoring import build_problem
 from seqsearch_fairseq.algorithms.beam_decoder.topologies import Graph
 
 EXACT = {"rtol": 0, "atol": 1e-10}
@@ -91,3 +93,39 @@ def test_a_narrow_beam_is_that_of_the_oracle(seed, gold):
         assert bool(found.skipped)
         return
     check_gradients(case, model, found.losses.sum(), wanted.score - score)
+
+
+@pytest.mark.parametrize("seed", UNLIMITED_SEEDS)
+def test_the_best_alignment_is_the_best_of_all_paths_that_say_the_gold(seed):
+    case = random_case(seed)
+    lexicon, graph = graph_of(case.problem)
+    numbers = lexicon.numbers()
+    words = torch.tensor([[numbers[word] for word in case.gold]], dtype=torch.long).view(1, -1)
+    parts = graph, language_model_of(case, lexicon), weights_of(case.problem)
+    problem = build_problem(case.problem.emissions.unsqueeze(0), torch.tensor([case.problem.length]), *parts)
+    [found] = best_alignments(problem, words)
+    paths = oracle.gold_paths(case.problem, case.gold)
+    if not paths:
+        assert found is None
+        return
+    assert found is not None
+    scores = {path: oracle.path_score(case.problem, path).item() for path in paths}
+    assert found.score == pytest.approx(max(scores.values()), abs=1e-10)
+    best = [path for path, score in scores.items() if score > found.score - 1e-10]
+    behind = [[sum(move.word is not None for move in path[: t + 1]) for t in range(len(path))] for path in best]
+    assert (found.units, found.behind) in list(
+        zip([[move.unit for move in path] for path in best], behind, strict=True)
+    )
+
+
+@pytest.mark.parametrize("topology", ["ctc", "asg"])
+def test_the_best_alignments_of_a_batch_are_those_one_by_one(topology):
+    emissions, lengths, words, *parts = batch(topology)
+    found = best_alignments(build_problem(emissions, lengths, *parts), words)
+    assert [one is None for one in found] == [False, False, True, False]
+    for row, one in enumerate(found):
+        [alone] = best_alignments(build_problem(emissions[row : row + 1], lengths[row : row + 1], *parts), words[[row]])
+        assert (one is None) == (alone is None)
+        if one is not None:
+            assert one[1:] == alone[1:] and one.score == pytest.approx(alone.score, abs=1e-10)
+            assert len(one.units) == len(one.behind) == lengths[row] and one.behind[-1] == int((words[row] >= 0).sum())

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 README, PAGES = ROOT / "README.md", [*sorted(ROOT.glob("docs/*.md")), ROOT / "CONTRIBUTING.md"]
 MARKDOWN = [README, ROOT / "CHANGELOG.md", *PAGES, *sorted(ROOT.glob("examples/*/*.md"))]
 DOCUMENTS = [*MARKDOWN, *sorted(ROOT.glob("examples/*/*.sh"))]
-DOCUMENTS += [ROOT / "scripts/quickstart.sh", ROOT / "scripts/lib.sh", ROOT / "scripts/example.sh"]
+DOCUMENTS += [ROOT / f"scripts/{name}.sh" for name in ("quickstart", "lib", "example", "recognition")]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
 # Flags of programs that are not asked below: pip, sacrebleu, git and friends.
@@ -31,6 +31,8 @@ PROGRAMS = ("prepare_parallel.py", "prepare_tagging.py", "prepare_spelling.py", 
 PROGRAMS += (
     "prepare_iwslt14.py",
     "prepare_recognition.py",
+    "prepare_handwriting.py",
+    "train_recognition_lm.py",
     "tune_decoder.py",
     "score_tagging.py",
     "plot_objective.py",
@@ -70,6 +72,7 @@ def known_flags() -> set[str]:
         known |= fairseq_flags(options.get_training_parser(), *chosen, "--optimizer", "adam")
     known |= set(options.get_preprocessing_parser()._option_string_actions)
     programs = [[name] for name in PROGRAMS] + [["results.py", command] for command in ("add", "table")]
+    programs += [["plot_recognition.py", command] for command in ("errors", "utterance")]
     programs += [
         ["../seqsearch_fairseq/__main__.py"],
         *(["../seqsearch_fairseq/__main__.py", command] for command in ("tag", "score", "diagnose")),

@@ -10,6 +10,7 @@ import tarfile
 from pathlib import Path
 from random import Random
 
+import handwriting
 import numpy as np
 import pytest
 from commands import ROOT
@@ -130,6 +131,10 @@ def an4(folder: Path) -> Path:
     return folder
 
 
+def letters_and_text(folder: Path) -> tuple[Path, Path]:
+    return handwriting.write_letters(folder / "letter.data"), handwriting.write_text(folder / "text.txt")
+
+
 BASE = "cross-entropy cross-entropy-continued"
 # Example, corpus, methods, decoders, what its table is of, and the control in its table of differences. A command of
 # fairseq takes five seconds to begin, so each family of methods and each decoder is here once or twice.
@@ -148,7 +153,15 @@ RUNS = [
     ("ocr", letters, "cross-entropy searnn-sll-learned-5", "greedy", "wrong letters (%)", None),
     ("spelling", text, "cross-entropy searnn-ll-learned", "beam", "edit distance (%)", None),
     ("multi30k_de_en", parallel, f"{BASE} soft-beam-direct", "soft-beam", "BLEU", "cross-entropy-continued"),
-    ("speech_an4", an4, "asg asg-dbd-learned-lm", "greedy grid-5", "word error (%)", None),
+    (
+        "handwriting",
+        letters_and_text,
+        "ctc ctc-continued dbd-learned",
+        "beam-5 grid-5",
+        "word error (%)",
+        "ctc-continued",
+    ),
+    ("speech_an4", an4, "asg asg-dbd-learned-lm asg-dbd-learned-rnn-lm", "greedy grid-5", "word error (%)", None),
     ("iwslt14_de_en", iwslt14, "cross-entropy dss-none dss-soft-sample-annealed", "greedy", "BLEU", "dss-none"),
 ]
 
@@ -161,7 +174,10 @@ def test_an_example_goes_from_the_published_format_to_its_table(
     work = tmp_path / "work"
     settings = {"SMOKE": "1", "SEEDS": "1", "WORK": str(work), "OMP_NUM_THREADS": "1"}
     settings |= {"ONLY": methods, "DECODERS": decoders}
-    command = ["bash", str(ROOT / "examples" / name / "run.sh"), str(corpus(tmp_path / "data"))]
+    (tmp_path / "data").mkdir()
+    inputs = corpus(tmp_path / "data")
+    command = ["bash", str(ROOT / "examples" / name / "run.sh")]
+    command += map(str, inputs if isinstance(inputs, tuple) else (inputs,))
     for attempt in ("first", "again"):
         done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=1200)
         assert done.returncode == 0, done.stdout + done.stderr

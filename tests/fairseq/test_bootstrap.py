@@ -7,6 +7,7 @@ from sacrebleu.metrics import BLEU
 from seqeval.metrics import f1_score
 
 from seqsearch_fairseq.scoring.bootstrap import paired_bootstrap
+from seqsearch_fairseq.scoring.recognition import WordErrorRateScorer
 
 RNG = random.Random(1)
 GOLD = [" ".join(RNG.choices(["O", "B-X", "I-X", "B-Y"], k=RNG.randint(1, 9))) for _ in range(200)]
@@ -32,6 +33,19 @@ def test_accuracy_and_f1_are_those_of_plain_counting_and_of_seqeval():
     lists = [[line.split() for line in texts] for texts in (GOLD, control, system)]
     f1 = 100 * (f1_score(lists[0], lists[2]) - f1_score(lists[0], lists[1]))
     assert paired_bootstrap("chunk_f1", GOLD, control, system).difference == pytest.approx(f1)
+
+
+def test_the_word_error_rate_is_that_of_the_scorer_which_fairseq_generate_has():
+    draws = random.Random(1)
+    systems = [[" ".join(w for w in line.split() if draws.random() > s) for line in GOLD] for s in (0.3, 0.1)]
+    rates = []
+    for texts in systems:
+        scorer = WordErrorRateScorer(None)
+        for gold, text in zip(GOLD, texts, strict=True):
+            scorer.add_string(gold, text)
+        rates.append(scorer.score())
+    found = paired_bootstrap("word_error", GOLD, *systems)
+    assert found.difference == pytest.approx(rates[1] - rates[0]) and found.difference < -5 and found.p_value < 0.01
 
 
 @pytest.mark.parametrize("scoring", ["tag_accuracy", "chunk_f1", "bleu"])

@@ -42,8 +42,7 @@ def align(problem: Problem, words: Tensor, with_shares: bool) -> Alignments:
     ends = (states.is_end & sums.alive.any(dim=0)).nonzero().squeeze(1)
     last = sums.forwards[problem.lengths[states.sentences[ends]] - 1, ends]
     heard = log_add(last, states.sentences[ends], problem.batch_size)  # (B,)
-    terms = problem.lm_terms(said.terms.scores, word_score=False) + problem.weights.word * said.terms.words.ne(END)
-    scores = heard.index_add(0, said.terms.sentences, terms.to(heard.dtype))
+    scores = heard + _word_scores(problem, said)
     units = transitions = None
     if with_shares:
         norms = torch.where(heard > -torch.inf, heard, 0.0)
@@ -56,6 +55,58 @@ def align(problem: Problem, words: Tensor, with_shares: bool) -> Alignments:
     frames, alive = sums.alive.nonzero().unbind(dim=1)
     counts = torch.bincount(frames, minlength=len(sums.alive)).tolist()
     return Alignments(PathSum(scores, said.terms, units, transitions), list(keys[alive].split(counts)))
+
+
+class BestAlignment(NamedTuple):
+    """The best of all paths of A(y)."""
+
+    score: float
+    units: list[int]  # of each frame, blank and silence among them
+    behind: list[int]  # of each frame: how many words are behind, one that ends with the frame among them
+
+
+@torch.no_grad()
+def best_alignments(problem: Problem, words: Tensor) -> list[BestAlignment | None]:
+    """The Viterbi path of each transcription; None where it has no path. Of equal paths it may be any.
+
+    Args:
+        words: as for `align`.
+
+    Raises:
+        ValueError: as `align` does.
+    """
+    _check(problem, words)
+    said_scores = _word_scores(problem, _read(problem, words))
+    states = _states(problem.graph, words)
+    size = len(states.places)
+    sources, weights = _incoming(problem, states)
+    if len(sources) == 0:  # no state can be left
+        return [None] * problem.batch_size
+    sources = sources[:, :size].clamp(max=size)  # only forwards
+    own_units = problem.graph.units[states.places].clamp(min=0)
+    best = problem.emissions.new_full((size + 1,), -torch.inf)
+    best[:-1][states.is_start] = 0.0
+    totals, came_from = [], []  # of each frame: (S,)
+    for t in range(int(problem.lengths.max())):
+        brought = best[sources] if weights is None else best[sources] + weights[:, :size]
+        most, which = brought.max(dim=0)
+        best[:-1] = most + problem.emissions[states.sentences, t, own_units]
+        totals.append(best[:-1].clone())
+        came_from.append(sources.gather(0, which.unsqueeze(0)).squeeze(0))
+    found: list[BestAlignment | None] = []
+    for sentence, length in enumerate(problem.lengths.tolist()):
+        ends = (states.is_end & (states.sentences == sentence)).nonzero().squeeze(1)
+        last = totals[length - 1][ends]
+        if not bool((last > -torch.inf).any()):
+            found.append(None)
+            continue
+        path = [int(ends[last.argmax()])]
+        for t in reversed(range(1, length)):
+            path.append(int(came_from[t][path[-1]]))
+        path.reverse()
+        score = last.max() + said_scores[sentence] + problem.offsets[sentence]
+        found.append(BestAlignment(float(score), own_units[path].tolist(), states.behind[path].tolist()))
+    return found
 
 
 def _check(problem: Problem, words: Tensor) -> None:
@@ -90,6 +141,12 @@ def _read(problem: Problem, words: Tensor) -> _Read:
     sentences, before, spoken, scores = (torch.cat(column) for column in zip(*parts, strict=True))
     shares = torch.ones_like(scores, dtype=problem.emissions.dtype)
     return _Read(WordTerms(sentences, before, spoken, scores, shares), states)
+
+
+def _word_scores(problem: Problem, said: _Read) -> Tensor:
+    """(B,) what all paths of a transcription pay for its words and its end."""
+    terms = problem.lm_terms(said.terms.scores, word_score=False) + problem.weights.word * said.terms.words.ne(END)
+    return torch.zeros_like(problem.offsets).index_add(0, said.terms.sentences, terms.to(problem.offsets.dtype))
 
 
 class _States(NamedTuple):

@@ -53,6 +53,11 @@ class NgramModel(NamedTuple):
         whole = [BEGIN, *words, END]
         return sum(self.score(whole[i], whole[:i]) for i in range(1, len(whole)))
 
+    def perplexity(self, sentences: Sequence[Sequence[str]]) -> float:
+        """Of a word, the end of each sentence counted as one."""
+        tokens = sum(len(words) + 1 for words in sentences)
+        return 10 ** (-sum(map(self.score_sentence, sentences)) / tokens)
+
 
 def kneser_ney(
     sentences: Iterable[Sequence[str]],

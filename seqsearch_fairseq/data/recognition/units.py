@@ -1,7 +1,8 @@
 """The units of a transcription: letters or phones, what separates words, and how doubled ones are written in ASG."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 LETTER_SEPARATOR, PHONE_SEPARATOR = "|", "SIL"
 SEPARATORS = (LETTER_SEPARATOR, PHONE_SEPARATOR)
@@ -56,6 +57,13 @@ def spelled(words: Sequence[str], spellings, separator: str | None) -> list[str]
     """
     end = [] if separator is None else [separator]
     return [unit for word in words for unit in (*spellings(word), *end)]
+
+
+def write_dictionary(path: Path, counts: Mapping[str, int]) -> None:
+    """fairseq's dictionary: a unit and its count a line, the most frequent first."""
+    with path.open("w", encoding="utf-8") as out:
+        for unit, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+            out.write(f"{unit} {count}\n")
 
 
 def words_of(units: Sequence[str], separator: str | None, word_of: dict[tuple[str, ...], str] | None = None) -> str:
