@@ -3,6 +3,7 @@
 The model is an LSTM of 256 units. `draw` makes the picture of its rows.
 """
 
+import logging
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -68,6 +69,7 @@ def draw(rows: list, file: Path) -> None:
     """The rows of this work as curves, cross entropy being the line at 1."""
     import matplotlib
 
+    logging.getLogger().setLevel(logging.WARNING)  # fairseq's import lets everybody's debug messages through
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
