@@ -96,7 +96,7 @@ def draw(rows: list, file: Path) -> None:
         below.minorticks_off()
     grid[0, 0].set_ylabel("time of an update")
     grid[1, 0].set_ylabel("saved bytes")
-    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(loc="outside lower center", ncols=min(4, len(names)), frameon=False)
     with replacing(file) as path:
         figure.savefig(
             path, dpi=120, format=file.suffix[1:], metadata={"Date": None} if file.suffix == ".svg" else None
