@@ -26,11 +26,12 @@ bytes are what autograd keeps for the backward pass. The models' scores are scal
 import argparse
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmark_page import Row, as_json, as_line, heading, load, page, said_of
+from benchmark_page import Row, as_json, as_line, commit, heading, load, page, said_of
 from results import replacing
 
 from seqsearch_fairseq.errors import UsageError
@@ -63,12 +64,12 @@ def main() -> int:
             from benchmark_sharpness import sharpness_of
 
             args.sharpness = sharpness_of(args.path, args.data)
-        loads, rows = [load()], []
         machine = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {args.threads} thread(s)"
+        about = f"{machine}, torch {torch.__version__}, {args.runs} runs, sharpness {args.sharpness:.3g}"
+        loads, rows, measured = [load()], [], about + commit()
         for work in works:
             if not args.json:
-                about = f"torch {torch.__version__}, {args.runs} runs, sharpness {args.sharpness:.3g}"
-                print("\n".join([f"{work} on {machine}, {about}\n", *heading(args.memory)]), flush=True)
+                print("\n".join([f"{work} on {about}\n", *heading(args.memory)]), flush=True)
             for row in measure(work, args, device):
                 print(as_json(row, args.memory) if args.json else as_line(row, args.memory), flush=True)
                 rows.append(row)
@@ -76,8 +77,7 @@ def main() -> int:
             if work == GROWTH and args.plot is not None:
                 importlib.import_module(MODULES[GROWTH]).draw([row for row in rows if row.work == GROWTH], args.plot)
             if args.output is not None:  # after each work: some take long
-                said = said_of(machine, torch.__version__, args.runs, args.sharpness, args.threads, loads)
-                write_page(args, rows, said)
+                write_page(args, rows, said_of(measured, args.threads, loads))
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def write_page(args: argparse.Namespace, rows: list[Row], circumstances: str) -> None:
-    command = " ".join(["python scripts/benchmark.py", *sys.argv[1:]])
+    command = f"python scripts/benchmark.py {shlex.join(sys.argv[1:])}"
     picture = None if args.plot is None else os.path.relpath(args.plot, args.output.absolute().parent)
     lines = page(rows, command, circumstances, args.memory, picture)
     with replacing(args.output) as path:

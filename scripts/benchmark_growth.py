@@ -3,6 +3,7 @@
 The model is an LSTM of 256 units. `draw` makes the picture of its rows.
 """
 
+import logging
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -68,6 +69,7 @@ def draw(rows: list, file: Path) -> None:
     """The rows of this work as curves, cross entropy being the line at 1."""
     import matplotlib
 
+    logging.getLogger().setLevel(logging.WARNING)  # fairseq's import lets everybody's debug messages through
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -94,7 +96,7 @@ def draw(rows: list, file: Path) -> None:
         below.minorticks_off()
     grid[0, 0].set_ylabel("time of an update")
     grid[1, 0].set_ylabel("saved bytes")
-    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(loc="outside lower center", ncols=min(4, len(names)), frameon=False)
     with replacing(file) as path:
         figure.savefig(
             path, dpi=120, format=file.suffix[1:], metadata={"Date": None} if file.suffix == ".svg" else None

