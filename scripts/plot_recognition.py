@@ -145,7 +145,7 @@ def draw_errors(args: argparse.Namespace) -> None:
         means = [statistics.mean(of_line[size]) for size in own]
         lows = [mean - min(of_line[size]) for size, mean in zip(own, means, strict=True)]
         highs = [max(of_line[size]) - mean for size, mean in zip(own, means, strict=True)]
-        aside = 0.03 * (number - (len(scores) - 1) / 2)  # so that the bars can be told apart
+        aside = 0.02 * (number - (len(scores) - 1) / 2)  # so that the bars can be told apart
         style = {"color": f"C{methods.index(one.method)}", "linestyle": "-" if one.kind == "beam" else "--"}
         places = [sizes.index(size) + aside for size in own]
         axes.errorbar(places, means, (lows, highs), label=str(one), marker="os"[one.kind == "grid"], capsize=3, **style)

@@ -10,14 +10,16 @@
 
 METRIC=word_error
 
-# Rows: units alone; the same for as many more updates as the rows through the beam search decoder.
+# Rows: units alone; the same for as many more updates as the rows through the beam search decoder, with a beam of N or BEAM.
 objective_of() {
-    FORM='{ctc,asg}[-continued], [asg-]dbd-{fixed,learned,learned-lm,learned-rnn,learned-rnn-lm}[-free]'
+    FORM='{ctc,asg}[-continued], [asg-]dbd-{fixed,learned,learned-lm,learned-rnn,learned-rnn-lm}[-free][-kN]'
+    TRAINING_BEAM=${BEAM:-50}
     case $1 in
         ctc | ctc-continued) OBJECTIVE=(--criterion ctc --zero-infinity) ;;
         asg | asg-continued) OBJECTIVE=(--criterion asg) ;;
-        *) [[ $1 =~ ^(asg-)?dbd-(fixed|learned|learned-lm|learned-rnn|learned-rnn-lm)(-free)?$ ]] || return 1
-            OBJECTIVE=(--criterion dbd --dbd-beam-size "${BEAM:-50}" --search-nll-weight "${NLL_WEIGHT:-0}")
+        *) [[ $1 =~ ^(asg-)?dbd-(fixed|learned|learned-lm|learned-rnn|learned-rnn-lm)(-free)?(-k([1-9][0-9]*))?$ ]] || return 1
+            TRAINING_BEAM=${BASH_REMATCH[5]:-$TRAINING_BEAM}
+            OBJECTIVE=(--criterion dbd --dbd-beam-size "$TRAINING_BEAM" --search-nll-weight "${NLL_WEIGHT:-0}")
             case ${BASH_REMATCH[2]} in
                 fixed) OBJECTIVE+=(--dbd-fixed-weights) ;;
                 learned-lm | learned-rnn-lm) OBJECTIVE+=(--dbd-train-lm) ;;
@@ -96,9 +98,9 @@ train_recognizer() {
             --lr-scheduler polynomial_decay --total-num-update "$MORE" --max-update "$MORE")
     fi
     if [[ ${OBJECTIVE[*]} == *'--criterion dbd'* ]]; then
-        # The weights begin as the best ones of the grid, with the same language model.
+        # The weights begin as the best ones of the grid for a beam of that size, with the same language model.
         local begin
-        begin=50$(if needs_rnn "$METHOD"; then echo -rnn; fi)
+        begin=$TRAINING_BEAM$(if needs_rnn "$METHOD"; then echo -rnn; fi)
         [ -e "$BASE/done" ] || fail "$BASE is not trained yet: bash train.sh $(base_of "$METHOD") $SEED"
         tune "$BASE" "$(base_of "$METHOD")" "$begin"
         # shellcheck disable=SC2207

@@ -22,7 +22,7 @@ fi
 RUNS=$WORK
 
 # Rows of the table: without a lexicon; the same for as many more updates as the rows below; through the beam search decoder.
-METHODS=(ctc ctc-continued dbd-fixed dbd-learned)
+METHODS=(ctc ctc-continued dbd-fixed dbd-learned dbd-learned-k10 dbd-learned-k5)
 SEEDS=${SEEDS:-1 2}
 DECODERS=${DECODERS:-greedy beam-5 beam-10 beam-50 grid-5 grid-10 grid-50}
 # One position of the convolution sees a glyph, whose columns of pixels need no slopes.

@@ -234,3 +234,24 @@ def test_the_table_of_differences_has_the_control_of_each_method(shell):
     assert asked("iwslt14_de_en", "cross-entropy", "searnn-kl-mixed") == ""
     assert not (shell.work / "results-test-differences.md").exists()
     assert asked("spelling", "cross-entropy", "searnn-kl-mixed") == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "flags"),
+    [
+        ("dbd-learned-k5", {"BEAM": "20"}, "--criterion dbd --dbd-beam-size 5 --search-nll-weight 0 | 5"),
+        (
+            "asg-dbd-fixed-free",
+            {"BEAM": "20"},
+            "--dbd-beam-size 20 --search-nll-weight 0 --dbd-fixed-weights --dbd-gold free",
+        ),
+        ("dbd-learned-lm-free-k7", {}, "--dbd-beam-size 7 --search-nll-weight 0 --dbd-train-lm --dbd-gold free | 7"),
+        ("asg-continued", {}, "--criterion asg | 50"),
+    ],
+)
+def test_the_names_of_recognisers_stand_for_flags_and_a_training_beam(shell, method, settings, flags):
+    lines = f'objective_of {method} && echo "${{OBJECTIVE[*]}} | $TRAINING_BEAM"'
+    assert flags in shell.call("handwriting", lines, **settings)
+    assert "unknown METHOD dbd-learned-k0 (did you mean" in shell.refused(
+        "examples/handwriting/train.sh", "dbd-learned-k0", "1"
+    )
