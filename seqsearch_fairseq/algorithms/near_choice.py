@@ -58,7 +58,7 @@ class NearChoice(torch.autograd.Function):
 
         by_beam = values[:, :, :width] * of_totals.unsqueeze(2)  # (B, M, K)
         of_scores = by_beam.sum(dim=1)  # (B, K)
-        rows = features.view(*of_scores.shape, -1).to(of_scores.dtype)  # (B, K, D)
+        rows = features.reshape(*of_scores.shape, -1).to(of_scores.dtype)  # (B, K, D)
         near_rows = F.embedding(tokens, output.weight).to(of_scores.dtype)  # (B, M, D)
         of_features = torch.bmm(by_beam.mT, near_rows)  # (B, K, D)
         wants_weight, wants_bias, wants_parcel, wants_table = ctx.needs_input_grad[2:6]

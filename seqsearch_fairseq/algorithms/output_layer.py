@@ -23,7 +23,7 @@ BLOCK = 1024  # tokens of the vocabulary whose logits are made again at once
 class SearchedOutput:
     """An output layer during one search of `steps` steps with `rows` rows each, and the links of its gradient.
 
-    The links of a step are replaced by those of the next one (`advance`).
+    `links` are what the first step takes.
     """
 
     def __init__(self, layer: OutputLayer, steps: int, rows: int):

@@ -1,6 +1,8 @@
 """The fused step of the relaxed beam against the plain one: values, all gradients, types, what it keeps."""
 
+import gc
 import itertools
+import weakref
 from typing import NamedTuple
 
 import pytest
@@ -310,3 +312,25 @@ def test_what_is_kept_does_not_grow_with_the_vocabulary(top_k, spread, normalize
     options = {"top_k": top_k, "spread": spread, "alpha": 30.0 if spread > 1 else 0.3, "normalized": normalized}
     few, many = (kept_bytes(problem(9, vocabulary=size, **options)) for size in (1500, 6000))
     assert many < 1.2 * few
+
+
+@pytest.mark.parametrize("spread", [0.3, 30.0], ids=["flat", "sharp"])
+def test_a_search_is_freed_with_its_graph_by_counting_references_alone(spread, monkeypatch):
+    followed = []
+    made = fused_choice.Run
+
+    def run(settings, output, table):
+        followed.append(weakref.ref(table))
+        return made(settings, output, table)
+
+    monkeypatch.setattr(fused_choice, "Run", run)
+    given = problem(10, spread=spread, alpha=3.0)
+    gc.disable()
+    try:
+        loss = given.losses(given.decoder).sum()
+        loss.backward()
+        assert followed[0]() is not None
+        del loss
+        assert followed[0]() is None
+    finally:
+        gc.enable()
