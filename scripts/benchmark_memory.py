@@ -1,4 +1,4 @@
-"""The peak memory of an update of benchmark.py, each in a process of its own. Run by benchmark.py --memory.
+"""The peak memory of an update of benchmark.py, each in a process of its own. For benchmark.py --memory.
 
 An update here is a whole one: forward, backward, gradient clipping and Adam's step, as fairseq-train makes it. Two are
 made, so that the second one finds Adam's averages in memory. On a GPU the peak is that of its tensors.
@@ -33,8 +33,12 @@ def peaks(work: str, size: str, labels: Iterable[str], args: Namespace, device: 
     for label in labels:
         wanted = {"work": work, "size": size, "label": label, "device": device}
         wanted |= {"seed": args.seed, "sharpness": args.sharpness, "threads": args.threads}
-        argv = [sys.executable, str(Path(__file__).resolve()), json.dumps(wanted)]
-        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True)
+        program = (
+            "import json, sys, benchmark_memory as m; print(json.dumps(m.measure(json.loads(sys.argv[1]))._asdict()))"
+        )
+        argv = [sys.executable, "-c", program, json.dumps(wanted)]
+        # With -c the current folder is the first place that modules are looked for.
+        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True, cwd=Path(__file__).parent)
         found[label] = Peak(**json.loads(done.stdout.splitlines()[-1]))
     return found
 
@@ -79,7 +83,3 @@ def _status(name: str) -> int:
     """A size that Linux tells of this process. Unlike `ru_maxrss` it does not know of the process that started it."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{name}:"))
     return 1024 * int(line.split()[1])
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(json.loads(sys.argv[1]))._asdict()))
