@@ -13,21 +13,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+
+from benchmark_measures import Cost
 
 import seqsearch_fairseq
 
 PREPARE = Path(__file__).with_name("prepare_tagging.py")
 WORDS, KINDS, LENGTH = 20_000, ("PER", "LOC", "ORG"), 25
 TOKENS, LABELS = 1_000_000, 100_000
-
-
-class Cost(NamedTuple):
-    size: str
-    variant: str
-    against: str
-    time_ratio: float
-    bytes_ratio: float | None
 
 
 def sizes() -> list[str]:

@@ -23,6 +23,7 @@ class Problem(NamedTuple):
     gold: Tensor  # (B, T)
     candidates: Tensor  # (V,) bool
     cells: int | None = None  # how many cells of a sentence searnn tries, the two at its end counted; None is all
+    scores: str = "log-probs"  # the local scores that the soft beam adds up
 
     @property
     def lengths(self) -> Tensor:

@@ -8,16 +8,14 @@ installed, and else in a batch against one by one; it has no bytes.
 """
 
 import random
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from benchmark_updates import Cost, bytes_kept, seconds
+from benchmark_measures import Cost, bytes_kept, forward_and_backward, median_ratio, times_of
 from torch import Tensor, nn
 from torch.nn.functional import ctc_loss, one_hot
 
@@ -145,14 +143,12 @@ def updates(size: str, given: Problem, runs: int) -> Iterator[Cost]:
     for name, peaks in (("peaked", given.peaks), ("flat", torch.zeros_like(given.peaks))):
         baseline = partial(by_ctc, given, peaks)
         variants = {f"K {k}, {name}": partial(by_beam, given, peaks, k) for k in BEAMS[size]}
-        kept = {label: bytes_kept(update, given.model) for label, update in (variants | {"": baseline}).items()}
-        ratios: dict[str, list[float]] = {label: [] for label in variants}
-        for _ in range(runs):
-            theirs = seconds(baseline, given.model, "cpu")
-            for label, update in variants.items():
-                ratios[label].append(seconds(update, given.model, "cpu") / theirs)
+        every = {"": baseline} | variants
+        kept = {label: bytes_kept(update, given.model) for label, update in every.items()}
+        calls = {label: forward_and_backward(update, given.model) for label, update in every.items()}
+        times = times_of(calls, runs)
         for label in variants:
-            yield Cost(size, label, "ctc", statistics.median(ratios[label]), kept[label] / kept[""])
+            yield Cost(size, label, "ctc", median_ratio(times[label], times[""]), kept[label] / kept[""])
 
 
 # ------------------------------------------------------------------------------------------------------------ decoding
@@ -172,19 +168,9 @@ def decoding(size: str, given: Problem, runs: int) -> Iterator[Cost]:
     with tempfile.TemporaryDirectory() as folder:
         theirs = flashlight(given, emissions, Path(folder) / "bigram.arpa")
     against = "one by one" if theirs is None else "flashlight-text"
-    times: dict[str, list[float]] = {label: [] for label in ours}
-    for _ in range(runs):
-        baseline = clock(theirs or ours["K 50, batch 1"])
-        for label, call in ours.items():
-            times[label].append(clock(call) / baseline)
+    times = times_of({"": theirs or ours["K 50, batch 1"]} | ours, runs)
     for label in ours:
-        yield Cost(size, label, against, statistics.median(times[label]), None)
-
-
-def clock(call: Callable[[], None]) -> float:
-    begin = time.process_time()
-    call()
-    return time.process_time() - begin
+        yield Cost(size, label, against, median_ratio(times[label], times[""]), None)
 
 
 def flashlight(given: Problem, emissions: Tensor, file: Path) -> Callable[[], None] | None:

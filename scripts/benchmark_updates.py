@@ -1,17 +1,16 @@
 """The updates that benchmark.py measures, by kind and size. Not a program of its own."""
 
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from benchmark_measures import Cost, Update, bytes_kept, forward_and_backward, median_ratio, times_of
 from benchmark_problems import Problem, attention_gru, glyphs, lstm, sharpen, tagger
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 
+from seqsearch_fairseq.adapters import LOCAL_SCORES, FairseqStep
 from seqsearch_fairseq.algorithms.beam_training.beam_search_optimization import beam_search_optimization
 from seqsearch_fairseq.algorithms.beam_training.candidates import find_candidates
 from seqsearch_fairseq.algorithms.beam_training.global_likelihood import UPDATES, global_likelihood
@@ -26,17 +25,7 @@ from seqsearch_fairseq.algorithms.soft_beam import direct_objective, hinge_objec
 from seqsearch_fairseq.algorithms.step import first_inputs
 from seqsearch_fairseq.models.tagger import TaggerModel
 
-RIVALS_BEAM = 10
-
-Update = Callable[[], Tensor]  # the loss of one update, ready for backward
-
-
-class Cost(NamedTuple):
-    size: str
-    variant: str
-    against: str
-    time_ratio: float
-    bytes_ratio: float
+SOFT_BEAM, RIVALS_BEAM = 3, 10
 
 
 # ---------------------------------------------------------------------------------------------------------- the updates
@@ -64,13 +53,19 @@ def fed_back(given: Problem, feedback: str, alpha: float) -> Tensor:
     return scheduled_sampling(given.step("logits"), *arguments).losses.sum()
 
 
-def searched(given: Problem, top_k: str, alpha: float, hinge: bool = False) -> Tensor:
-    step = given.step()
+def searched(given: Problem, top_k: str, alpha: float, hinge: bool = False, beam_size: int = SOFT_BEAM) -> Tensor:
+    step = given.step(given.scores)
     costs = hamming(given.gold, len(given.candidates))
-    found = soft_beam(step, given.lengths, costs, 3, alpha, given.candidates, top_k, cost_augmented=hinge)
+    found = soft_beam(step, given.lengths, costs, beam_size, alpha, given.candidates, top_k, cost_augmented=hinge)
     if hinge:
-        return hinge_objective(found, alpha, -teacher_forced(given) / len(given.gold)).sum()
+        return hinge_objective(found, alpha, gold_scores(given, step)).sum()
     return direct_objective(found, alpha).sum()
+
+
+def gold_scores(given: Problem, step: FairseqStep) -> Tensor:
+    """(B,) what the gold's local scores sum to under teacher forcing, by the encoder's output that the step has."""
+    logits = given.model.decoder(given.previous, encoder_out=step.encoder_out, src_lengths=given.lengths)[0]
+    return LOCAL_SCORES[given.scores](logits).gather(2, given.gold.unsqueeze(2)).sum(dim=(1, 2))
 
 
 def dss_variants(given: Problem) -> dict[str, Update]:
@@ -145,6 +140,10 @@ def rival_variants(given: Problem) -> dict[str, Update]:
     return named | {f"minimum risk, {method}": partial(risk, given, method) for method in ("beam", "sample")}
 
 
+def with_logits(given: Problem) -> Problem:
+    return given._replace(scores="logits")
+
+
 class Work(NamedTuple):
     sizes: dict[str, Callable[[str], Problem]]  # name -> problem on a device
     variants: Callable[[Problem], dict[str, Update]]
@@ -157,6 +156,7 @@ WORKS = {
             "tagger, V 508, B 32, T 20": lambda device: tagger(508, 256, 64, 32, 20, device),
             "lstm, V 4000, B 32, T 20": lambda device: lstm(4000, 256, 32, 20, device),
             "lstm, V 32000, B 16, T 12": lambda device: lstm(32000, 256, 16, 12, device),
+            "lstm, V 32000, B 16, T 12, logits": lambda device: with_logits(lstm(32000, 256, 16, 12, device)),
         },
         soft_beam_variants,
         {"teacher forcing": teacher_forced},
@@ -194,50 +194,26 @@ WORKS = {
 # -------------------------------------------------------------------------------------------------------- measurement
 
 
-def measure(work: str, size: str, runs: int, seed: int, sharpness: float, device: str) -> Iterator[Cost]:
-    """The rows of one size of a work."""
-    torch.manual_seed(seed)
-    given = WORKS[work].sizes[size](device)
-    sharpen(given, sharpness)
+def measure(
+    work: str, size: str, runs: int, seed: int, sharpness: float, device: str, variant: str = ""
+) -> Iterator[Cost]:
+    """The rows of one size of a work, of the variants whose names hold `variant`."""
+    given = prepared(work, size, seed, sharpness, device)
     baselines = {against: partial(baseline, given) for against, baseline in WORKS[work].baselines.items()}
-    variants = WORKS[work].variants(given)
+    variants = {label: update for label, update in WORKS[work].variants(given).items() if variant in label}
     updates = baselines | variants
     kept = {label: bytes_kept(update, given.model) for label, update in updates.items()}  # also warms up
-    times: dict[str, list[float]] = {label: [] for label in updates}
-    for _ in range(runs):
-        for label, update in updates.items():
-            times[label].append(seconds(update, given.model, device))
+    calls = {label: forward_and_backward(update, given.model) for label, update in updates.items()}
+    times = times_of(calls, runs, device)
     for variant in variants:
         for against in baselines:
-            pairs = zip(times[variant], times[against], strict=True)
-            ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+            ratio = median_ratio(times[variant], times[against])
             yield Cost(size, variant, against, ratio, kept[variant] / kept[against])
 
 
-def seconds(update: Update, model: torch.nn.Module, device: str) -> float:
-    model.zero_grad(set_to_none=False)
-    clock = time.process_time
-    if device == "cuda":
-        torch.cuda.synchronize()
-        clock = time.perf_counter
-    begin = clock()
-    update().backward()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return clock() - begin
-
-
-def bytes_kept(update: Update, model: torch.nn.Module) -> int:
-    """What autograd keeps between forward and backward, parameters left out; each storage counts once."""
-    parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    storages: dict[int, int] = {}
-    held = []  # so that no storage is freed and its address used again
-
-    def pack(tensor: Tensor) -> Tensor:
-        held.append(tensor.detach())
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        update().backward()
-    return sum(size for address, size in storages.items() if address not in parameters)
+def prepared(work: str, size: str, seed: int, sharpness: float, device: str) -> Problem:
+    """The model and batch of a size."""
+    torch.manual_seed(seed)
+    given = WORKS[work].sizes[size](device)
+    sharpen(given, sharpness)
+    return given

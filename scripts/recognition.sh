@@ -4,6 +4,7 @@
 #   FRAME_FLAGS     what it reads of a frame; flags of the task
 #   GRID            weights of the decoder to choose from; options of tune_decoder.py
 #   BASE_LR         learning rate of ctc and asg (optional: 1e-3); LR from outside comes first
+#   RNN_FLAGS       options of train_recognition_lm.py
 #   UPDATES, MORE   updates of ctc and asg, and of the methods that begin from them
 . "$(dirname "${BASH_SOURCE[0]}")/example.sh"
 
@@ -11,17 +12,17 @@ METRIC=word_error
 
 # Rows: units alone; the same for as many more updates as the rows through the beam search decoder, with a beam of N or BEAM.
 objective_of() {
-    FORM='{ctc,asg}[-continued], [asg-]dbd-{fixed,learned,learned-lm}[-free][-kN]'
+    FORM='{ctc,asg}[-continued], [asg-]dbd-{fixed,learned,learned-lm,learned-rnn,learned-rnn-lm}[-free][-kN]'
     TRAINING_BEAM=${BEAM:-50}
     case $1 in
         ctc | ctc-continued) OBJECTIVE=(--criterion ctc --zero-infinity) ;;
         asg | asg-continued) OBJECTIVE=(--criterion asg) ;;
-        *) [[ $1 =~ ^(asg-)?dbd-(fixed|learned|learned-lm)(-free)?(-k([1-9][0-9]*))?$ ]] || return 1
+        *) [[ $1 =~ ^(asg-)?dbd-(fixed|learned|learned-lm|learned-rnn|learned-rnn-lm)(-free)?(-k([1-9][0-9]*))?$ ]] || return 1
             TRAINING_BEAM=${BASH_REMATCH[5]:-$TRAINING_BEAM}
             OBJECTIVE=(--criterion dbd --dbd-beam-size "$TRAINING_BEAM" --search-nll-weight "${NLL_WEIGHT:-0}")
             case ${BASH_REMATCH[2]} in
                 fixed) OBJECTIVE+=(--dbd-fixed-weights) ;;
-                learned-lm) OBJECTIVE+=(--dbd-train-lm) ;;
+                learned-lm | learned-rnn-lm) OBJECTIVE+=(--dbd-train-lm) ;;
             esac
             if [ -n "${BASH_REMATCH[3]}" ]; then OBJECTIVE+=(--dbd-gold free); fi
             ;;
@@ -31,41 +32,60 @@ base_of() { if [[ $1 == asg* ]]; then echo asg; else echo ctc; fi; }
 control_of() { echo "$(base_of "$1")-continued"; }
 checkpoint_of() { echo checkpoint_last.pt; }  # all after the same number of updates
 
+# What decoding needs: the topology of a method, and its language model, a bigram or an LSTM.
 TASK_FLAGS=(--task search_recognition)
-# topology_of METHOD: sets TASK_FLAGS to those of its task.
-topology_of() { TASK_FLAGS=(--task search_recognition --recognition-topology "$(base_of "$1")" "${FRAME_FLAGS[@]}"); }
-
-# use_words: the lexicon and the n-gram of RUNS, for training and for decoding.
+# use_words [MODEL]: the lexicon of RUNS and a language model, the n-gram by default, for training and for decoding.
 use_words() {
-    WORDS=(--recognition-lexicon "$RUNS/bin/lexicon.txt" --recognition-lm "$RUNS/bin/ngram.arpa")
+    RNN=$RUNS/bin/rnnlm.pt
+    WORDS=(--recognition-lexicon "$RUNS/bin/lexicon.txt" --recognition-lm "${1:-$RUNS/bin/ngram.arpa}")
     DECODE_FLAGS=(--batch-size 32 "${WORDS[@]}")
 }
-
-# Columns: greedy; beam-K, with the checkpoint's weights; grid-K, with the best weights of the grid on the validation set.
-decoder_flags() {
-    FORM='greedy, beam-K, grid-K'
-    [[ $1 =~ ^(greedy|(beam|grid)-([1-9][0-9]*))$ ]] || return 1
-    case $1 in
-        greedy) echo "--decoder greedy" ;;
-        beam-*) echo "--decoder beam --recognition-beam-size ${1#*-}" ;;
-        grid-*) echo "--decoder beam --recognition-beam-size ${1#*-} $(if [ -n "${MODEL:-}" ]; then cat "$MODEL/$1.flags"; fi)" ;;
-    esac
+# needs_rnn WORD...: whether one of these methods or decoders has the LSTM.
+needs_rnn() { [[ " $* " == *-rnn[-\ ]* ]]; }
+# task_of METHOD: sets TASK_FLAGS and WORDS to its own.
+task_of() {
+    TASK_FLAGS=(--task search_recognition --recognition-topology "$(base_of "$1")" "${FRAME_FLAGS[@]}")
+    if needs_rnn "$1"; then use_words "$RUNS/bin/rnnlm.pt"; fi
+}
+# train_rnn: the LSTM, once, on the text that the bigram is of.
+train_rnn() {
+    if [ -e "$RNN" ]; then return; fi
+    local text=train
+    if [ -e "$RUNS/bin/all.wrd" ]; then text=all; fi
+    say "$RNN: a recurrent language model, of $text.wrd"
+    python "$ROOT/scripts/train_recognition_lm.py" "$RUNS/bin" "${DEVICE_FLAGS[@]}" --text "$RUNS/bin/$text.wrd" "${RNN_FLAGS[@]}" \
+        --output "$RNN" > "$RUNS/bin/rnnlm.log" || fail "the recurrent language model cannot be trained"
 }
 
-# tune MODEL METHOD K: the best weights of the grid for a beam of K, once: MODEL/grid-K.flags.
+# Columns: greedy; beam-K, with the checkpoint's weights; grid-K, with the best weights of the grid on the validation set. With -rnn
+# after it a column has the LSTM for every row.
+decoder_flags() {
+    FORM='greedy, {beam,grid}-K[-rnn]'
+    [[ $1 =~ ^(greedy|(beam|grid)-([1-9][0-9]*)(-rnn)?)$ ]] || return 1
+    if [ "$1" = greedy ]; then
+        echo "--decoder greedy"
+        return
+    fi
+    echo "--decoder beam --recognition-beam-size ${BASH_REMATCH[3]} ${BASH_REMATCH[4]:+--recognition-lm $RNN}" \
+        "$(if [[ $1 == grid-* && -n ${MODEL:-} ]]; then cat "$MODEL/$1.flags"; fi)"
+}
+
+# tune MODEL METHOD K: the best weights of the grid for a beam of K, once: MODEL/grid-K.flags. K-rnn: with the LSTM.
 tune() {
-    local name=$1/grid-$3
+    local name=$1/grid-$3 words=("${WORDS[@]}")
+    if needs_rnn "$3"; then words+=(--recognition-lm "$RNN"); fi
     if [ -e "$name.flags" ]; then return; fi
-    say "$(basename "$1"): weights for a beam of $3, all of them in $name.md"
-    python "$ROOT/scripts/tune_decoder.py" "$RUNS/bin" "${DEVICE_FLAGS[@]}" --path "$1/$(checkpoint_of "$2")" "${WORDS[@]}" \
-        --beam-size "$3" "${GRID[@]}" --output "$name.jsonl" > "$name.md" || fail "the weights of $1 cannot be tuned"
+    say "$(basename "$1"): weights for a beam of ${3/-rnn/ and the LSTM}, all of them in $name.md"
+    python "$ROOT/scripts/tune_decoder.py" "$RUNS/bin" "${DEVICE_FLAGS[@]}" --path "$1/$(checkpoint_of "$2")" "${words[@]}" \
+        --beam-size "${3%-rnn}" "${GRID[@]}" --output "$name.jsonl" > "$name.md" || fail "the weights of $1 cannot be tuned"
     tail -n 1 "$name.md" | sed 's/^[^:]*: //' > "$name.flags"
 }
 
 # train_recognizer METHOD SEED. All but ctc and asg begin from one of these two.
 train_recognizer() {
     begin_training "$@"
-    topology_of "$METHOD"
+    task_of "$METHOD"
+    if needs_rnn "$METHOD"; then train_rnn; fi
     BASE=$RUNS/models/$(base_of "$METHOD")-$SEED
     local data=("$RUNS/bin" "${TASK_FLAGS[@]}" --num-workers 0 --seed "$SEED" --batch-size 16)
     local selection=(--best-checkpoint-metric unit_error_greedy) optimizer
@@ -78,11 +98,13 @@ train_recognizer() {
             --lr-scheduler polynomial_decay --total-num-update "$MORE" --max-update "$MORE")
     fi
     if [[ ${OBJECTIVE[*]} == *'--criterion dbd'* ]]; then
-        # The weights begin as the best ones of the grid for a beam of that size.
+        # The weights begin as the best ones of the grid for a beam of that size, with the same language model.
+        local begin
+        begin=$TRAINING_BEAM$(if needs_rnn "$METHOD"; then echo -rnn; fi)
         [ -e "$BASE/done" ] || fail "$BASE is not trained yet: bash train.sh $(base_of "$METHOD") $SEED"
-        tune "$BASE" "$(base_of "$METHOD")" "$TRAINING_BEAM"
+        tune "$BASE" "$(base_of "$METHOD")" "$begin"
         # shellcheck disable=SC2207
-        OBJECTIVE+=("${WORDS[@]}" $(sed 's/recognition/dbd/g' "$BASE/grid-$TRAINING_BEAM.flags"))
+        OBJECTIVE+=("${WORDS[@]}" $(sed 's/recognition/dbd/g' "$BASE/grid-$begin.flags"))
     fi
     train "$MODEL" "${data[@]}" "${MODEL_FLAGS[@]}" "${optimizer[@]}" "${selection[@]}" "${OBJECTIVE[@]}"
 }
@@ -91,10 +113,11 @@ train_recognizer() {
 evaluate_recognizer() {
     local decoder
     if [ $# -eq 2 ]; then
-        topology_of "$1"
+        task_of "$1"
         MODEL=$RUNS/models/$1-$2${TRIAL:+-$TRIAL}
         if [ -e "$MODEL/done" ]; then
             set_up
+            if needs_rnn "$1" "$DECODERS"; then train_rnn; fi
             for decoder in $DECODERS; do
                 if [[ $decoder == grid-* ]]; then tune "$MODEL" "$1" "${decoder#*-}"; fi
             done

@@ -15,7 +15,7 @@ from fairseq.models.transformer import TransformerDecoderBase
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
-from seqsearch_fairseq.algorithms.step import State, Step
+from seqsearch_fairseq.algorithms.step import OutputLayer, State, Step
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.models.attention_gru import AttentionGRUDecoder
 from seqsearch_fairseq.models.tagger import TaggerDecoder
@@ -25,6 +25,7 @@ LOCAL_SCORES = {
     "log-probs": lambda logits: F.log_softmax(logits, dim=-1),
     "logits": lambda logits: logits,
 }
+_BEGIN_FROM_ENCODER = (LSTMDecoder, AttentionGRUDecoder)  # the first step takes its state from the encoder, row by row
 _BATCH_SECOND = ("prev_hiddens", "prev_cells")  # cached as (layers, N, D); everything else has N first
 
 
@@ -81,13 +82,12 @@ class FairseqStep:
         check_decoder(model.decoder)
         self.model = model
         self.decoder = model.decoder
-        self.encoder_out = encoder_out
+        self.encoder_out = self._rows = self._prepared(encoder_out)
         self.batch_size = batch_size
         self.bos = self.decoder.dictionary.eos()  # fairseq begins a target sentence with the end-of-sentence symbol
         if scores not in LOCAL_SCORES:
             raise ValueError(f"`scores` must be one of {', '.join(LOCAL_SCORES)}, got {scores}")
-        self.local_scores = LOCAL_SCORES[scores]
-        self._rows = encoder_out
+        self._local_scores = scores
         self._faster = None  # what `_faster_step` returns, once it was asked for
         device = self.embedding.device.type
         self._autocast: dict[
@@ -98,10 +98,14 @@ class FairseqStep:
             "enabled": torch.is_autocast_enabled(device),
         }
 
+    def _prepared(self, encoder_out):
+        """What a decoder makes of its encoder's output before it is stepped through, of one that does."""
+        return self.decoder.prepared(encoder_out) if hasattr(self.decoder, "prepared") else encoder_out
+
     def scored_by(self, scores: str) -> "FairseqStep":
         """The same step with another local score."""
         step = copy.copy(self)
-        step.local_scores, step._faster = LOCAL_SCORES[scores], None
+        step._local_scores, step._faster = scores, None
         return step
 
     @property
@@ -112,9 +116,11 @@ class FairseqStep:
         return F.embedding(tokens, self.embedding)
 
     def start(self, beam_size: int) -> State:
-        device = self.embedding.device
-        order = torch.arange(self.batch_size, device=device).repeat_interleave(beam_size)
-        self._rows = self.model.encoder.reorder_encoder_out(self.encoder_out, order)  # N rows, one a beam
+        self._rows = self.encoder_out
+        if not _attends_to_shared_rows(self.decoder) or isinstance(self.decoder, _BEGIN_FROM_ENCODER):
+            device = self.embedding.device
+            order = torch.arange(self.batch_size, device=device).repeat_interleave(beam_size)
+            self._rows = self.model.encoder.reorder_encoder_out(self.encoder_out, order)  # N rows, one a beam
         return State({}, position=0, shared={})
 
     def narrow(self, sentences: Tensor, shared: dict) -> tuple[Step, dict]:
@@ -123,7 +129,7 @@ class FairseqStep:
         Raises:
             UsageError: the decoder mixes the encoder's output into its own state.
         """
-        if any(getattr(layer, "cross_self_attention", False) for layer in getattr(self.decoder, "layers", [])):
+        if not _attends_to_shared_rows(self.decoder):
             raise UsageError(
                 f"{type(self.decoder).__name__} attends to words and outputs at once (--cross-self-attention), so "
                 "roll-outs cannot share a sentence's encoder output; train it without"
@@ -190,25 +196,52 @@ class FairseqStep:
 
     def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         tokens = torch.full((inputs.size(0), state.position + 1), self.bos, device=inputs.device)
+        begun = state.position > 0 and _attends_to_shared_rows(self.decoder)
+        rows = self.encoder_out if begun else self._rows
         cache = _to_cache(state)
         with (
             _soft_embedding(self.decoder.embed_tokens, inputs.to(self.embedding.dtype)),
             _shared_attention(self.decoder, len(inputs)),
             torch.autocast(**self._autocast),
         ):
-            features = self.decoder.extract_features(tokens, encoder_out=self._rows, incremental_state=cache)[0]
+            features = self.decoder.extract_features(tokens, encoder_out=rows, incremental_state=cache)[0]
         return features[:, -1], _to_state(cache, state.position + 1, self._static_keys())
 
     def scores(self, features: Tensor) -> Tensor:
         with torch.autocast(**self._autocast):
             logits = self.decoder.output_layer(features)
-        return self.local_scores(logits.to(torch.promote_types(logits.dtype, torch.float32)))
+        return LOCAL_SCORES[self._local_scores](logits.to(torch.promote_types(logits.dtype, torch.float32)))
+
+    @property
+    def output(self) -> OutputLayer | None:
+        """See `Step.output`: of decoders whose output layer is a plain linear one."""
+        found = _linear_output(self.decoder)
+        if found is None or self._local_scores not in LOCAL_SCORES:
+            return None
+        weight, bias = found
+        dtype = self._autocast["dtype"] if self._autocast["enabled"] else weight.dtype
+        return OutputLayer(weight, bias, self._local_scores == "log-probs", dtype)
 
     def _static_keys(self) -> set[str]:
         """Keys of the attention over the encoder, whose cached keys and values never change."""
         layers = getattr(self.decoder, "layers", [])
         modules = [getattr(layer, "encoder_attn", None) for layer in layers]
         return {f"{m._incremental_state_id}.attn_state" for m in modules if m is not None}
+
+
+def _attends_to_shared_rows(decoder: nn.Module) -> bool:
+    """Whether rows may share a sentence's encoder output: not where it is mixed into the decoder's own state."""
+    return not any(getattr(layer, "cross_self_attention", False) for layer in getattr(decoder, "layers", []))
+
+
+def _linear_output(decoder: nn.Module) -> tuple[Tensor, Tensor | None] | None:
+    """Weight (V, D) and bias (V,) of an output layer that is a plain product; None of any other."""
+    if isinstance(decoder, LSTMDecoder) and decoder.share_input_output_embed:
+        return decoder.embed_tokens.weight, None
+    layer = getattr(decoder, "output_projection" if isinstance(decoder, TransformerDecoderBase) else "fc_out", None)
+    if type(layer) is not nn.Linear or layer._forward_hooks or layer._forward_pre_hooks:
+        return None
+    return layer.weight, layer.bias
 
 
 def whole_precision(device: torch.device):

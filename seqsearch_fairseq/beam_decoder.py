@@ -5,18 +5,18 @@ is what it is without it. A criterion that trains the weights of the decoder, or
 parameters of the model: so they are trained, saved, restored and reduced as the others are, and decoding finds them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from seqsearch_fairseq.algorithms.beam_decoder import decoding
-from seqsearch_fairseq.algorithms.beam_decoder.arpa import Arpa
 from seqsearch_fairseq.algorithms.beam_decoder.decoding import Hypothesis
 from seqsearch_fairseq.algorithms.beam_decoder.language_models import LanguageModel, NoLanguageModel
 from seqsearch_fairseq.algorithms.beam_decoder.ngrams import NgramLanguageModel
 from seqsearch_fairseq.algorithms.beam_decoder.objective import BeamDecoderObjective, beam_decoder_objective
+from seqsearch_fairseq.algorithms.beam_decoder.recurrent import RecurrentLanguageModel
 from seqsearch_fairseq.algorithms.beam_decoder.scoring import Weights
 from seqsearch_fairseq.algorithms.beam_decoder.search import Settings
 from seqsearch_fairseq.algorithms.beam_decoder.topologies import Graph
@@ -25,7 +25,19 @@ from seqsearch_fairseq.errors import UsageError
 
 LM, WORD, SILENCE = "lm_weight", "word_score", "silence_score"
 DEFAULTS = {LM: 1.0, WORD: 0.0, SILENCE: 0.0}  # where neither a checkpoint nor a flag says anything
-RATE, TRANSITIONS, NGRAMS = "rate", "transitions", "language_model"
+RATE, TRANSITIONS, LANGUAGE_MODEL = "rate", "transitions", "language_model"
+CONTENTS = "language_model_contents"  # of a trained language model: `LanguageModelFile.contents`
+
+TrainableLanguageModel = NgramLanguageModel | RecurrentLanguageModel
+
+
+class LanguageModelFile(NamedTuple):
+    """A file of n-grams, or of a recurrent model."""
+
+    name: str  # for messages
+    lists: str  # what it lists: n-grams, or words
+    contents: int  # a number that other n-grams, or other words, hardly have
+    build: Callable[[bool], TrainableLanguageModel]  # over the words of the lexicon; whether to be trained
 
 
 class DecoderFiles(NamedTuple):
@@ -33,7 +45,7 @@ class DecoderFiles(NamedTuple):
 
     words: list[str]  # the lexicon's, in the order of their numbers
     graph: Graph  # of lexicon and topology
-    arpa: Arpa | None
+    language_model: LanguageModelFile | None
 
 
 class BeamDecoder(nn.Module):
@@ -49,6 +61,7 @@ class BeamDecoder(nn.Module):
     silence_score: nn.Parameter | None
     transitions: nn.Parameter | None  # (U, U)
     rate: Tensor | None  # the weights are so many times their parameters
+    language_model_contents: Tensor | None
 
     def __init__(self, files: DecoderFiles | None, units: int | None):
         super().__init__()
@@ -56,8 +69,9 @@ class BeamDecoder(nn.Module):
         for name in (*DEFAULTS, TRANSITIONS):
             self.register_parameter(name, None)
         self.register_buffer(RATE, None)
-        self.language_model: NgramLanguageModel | None = None  # one whose probabilities belong to the checkpoint
-        self._lacks_arpa = False
+        self.register_buffer(CONTENTS, None)
+        self.language_model: TrainableLanguageModel | None = None  # one that belongs to the checkpoint
+        self._lacks_file = False
         self._graph = None if files is None else files.graph
         self._given: list[LanguageModel] = []  # the file's, which is no part of the module: it stays as precise
 
@@ -83,11 +97,11 @@ class BeamDecoder(nn.Module):
             self.transitions = nn.Parameter(torch.zeros(self.units, self.units))
 
     def adopt_language_model(self, learned: bool = True) -> None:
-        """Make the n-gram's log-probabilities and back-off weights part of the model."""
+        """Make the n-gram's log-probabilities and back-off weights, or the recurrent model, part of the model."""
         if self.language_model is None:
-            assert self.files is not None and self.files.arpa is not None  # the criterion sees to it
-            ngrams = NgramLanguageModel(self.files.arpa, self.files.words, trainable=True).float()
-            self.language_model = ngrams.requires_grad_(learned)
+            assert self.files is not None and self.files.language_model is not None  # the criterion sees to it
+            self.language_model = self.files.language_model.build(True).float().requires_grad_(learned)
+            self.language_model_contents = torch.tensor(self.files.language_model.contents)
 
     # ------------------------------------------------------------------------------------------------------ checkpoints
 
@@ -97,7 +111,7 @@ class BeamDecoder(nn.Module):
         What the checkpoint has more becomes part of the model, without gradient; what it lacks stays as it is.
 
         Raises:
-            UsageError: the checkpoint's language model has other n-grams than the file.
+            UsageError: the checkpoint's language model is not that of the file.
         """
         prefix = f"{name}."
         saved = {key.removeprefix(prefix): state_dict.pop(key) for key in list(state_dict) if key.startswith(prefix)}
@@ -117,21 +131,27 @@ class BeamDecoder(nn.Module):
             saved[RATE] = self.rate.clone()
 
     def _take_language_model(self, saved: dict[str, Tensor]) -> None:
-        keys = [key for key in saved if key.startswith(f"{NGRAMS}.")]
+        keys = [key for key in saved if key.startswith(f"{LANGUAGE_MODEL}.")]
         if not keys:
             return
-        if self.files is None or self.files.arpa is None:
-            self._lacks_arpa = True
-            for key in keys:
-                del saved[key]
+        if self.files is None or self.files.language_model is None:
+            self._lacks_file = True
+            for key in (*keys, CONTENTS):
+                saved.pop(key, None)
             return
+        file = self.files.language_model
         self.adopt_language_model(learned=False)
-        assert self.language_model is not None
-        own = {f"{NGRAMS}.{key}": value.shape for key, value in self.language_model.state_dict().items()}
-        if own != {key: saved[key].shape for key in keys}:
+        assert self.language_model is not None and self.language_model_contents is not None
+        own = {f"{LANGUAGE_MODEL}.{key}": value.shape for key, value in self.language_model.state_dict().items()}
+        contents = saved.setdefault(CONTENTS, self.language_model_contents)  # checkpoints of before have none
+        if own.keys() == set(keys):
+            differs = f"has other {file.lists} than" if int(contents) != file.contents else "has other sizes than"
+        else:
+            differs = "is of another kind than"
+        if int(contents) != file.contents or own != {key: saved[key].shape for key in keys}:
             raise UsageError(
-                f"--recognition-lm {self.files.arpa.name} has other n-grams than the file that the checkpoint was "
-                "trained with, whose probabilities it has changed; name that file"
+                f"--recognition-lm {file.name} {differs} the file that the checkpoint was trained with, whose "
+                "probabilities it has changed; name that file"
             )
 
     # ----------------------------------------------------------------------------------------------------- what it does
@@ -177,16 +197,13 @@ class BeamDecoder(nn.Module):
         Raises:
             UsageError: the checkpoint's language model needs its file.
         """
-        if self._lacks_arpa:
+        if self._lacks_file:
             raise UsageError("the checkpoint holds probabilities of a language model: name its file, --recognition-lm")
         if self.language_model is not None:
             return self.language_model
         if not self._given:
-            files = self.files
-            if files is None or files.arpa is None:
-                self._given = [NoLanguageModel()]
-            else:
-                self._given = [NgramLanguageModel(files.arpa, files.words)]
+            file = None if self.files is None else self.files.language_model
+            self._given = [NoLanguageModel() if file is None else file.build(False).requires_grad_(False)]
         if isinstance(self._given[0], nn.Module):
             self._given[0].to(device)
         return self._given[0]

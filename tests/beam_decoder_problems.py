@@ -1,5 +1,6 @@
 """Problems of the oracle, and small ones by hand, as the beam decoder takes them."""
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from seqsearch_fairseq.algorithms.beam_decoder.arpa import read_arpa
 from seqsearch_fairseq.algorithms.beam_decoder.language_models import LanguageModel, NoLanguageModel
 from seqsearch_fairseq.algorithms.beam_decoder.lexicon import Lexicon
 from seqsearch_fairseq.algorithms.beam_decoder.ngrams import NgramLanguageModel
+from seqsearch_fairseq.algorithms.beam_decoder.recurrent import RecurrentLanguageModel
 from seqsearch_fairseq.algorithms.beam_decoder.scoring import Weights
 from seqsearch_fairseq.algorithms.beam_decoder.topologies import Graph, asg, ctc
 
@@ -108,3 +110,27 @@ def batch(topology: str = "ctc", dtype: torch.dtype = torch.float64, seed: int =
         ngram(BIGRAM, lexicon),
         Weights(lm=0.8, word=-0.3, silence=0.4, transitions=transitions),
     )
+
+
+class ByHistory:
+    """A recurrent model as the oracle asks it: each history from its first word, softmax over all words."""
+
+    def __init__(self, model: RecurrentLanguageModel, numbers: dict[str, int]):
+        self.model, self.numbers = model, numbers
+
+    def start(self):
+        return ()
+
+    def after(self, state, word):
+        return (*state, word)
+
+    def log_probs(self, state):
+        read = torch.tensor([self.model.end, *(self.numbers[word] for word in state)])
+        hidden, _ = self.model.lstm(self.model.embedding(read))
+        return self.model.output(hidden[-1]).log_softmax(0) / math.log(10)
+
+    def score(self, state, word):
+        return self.log_probs(state)[self.numbers[word]]
+
+    def end(self, state):
+        return self.log_probs(state)[self.model.end]

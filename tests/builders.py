@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seqsearch_fairseq.algorithms.costs import TokenCosts, weighted_hamming
-from seqsearch_fairseq.algorithms.step import State
+from seqsearch_fairseq.algorithms.step import OutputLayer, State
 
 START = 0  # the token whose embedding is the first input
 
@@ -21,6 +21,7 @@ class NoiseFreeStep:
     one_state_a_sentence = False
     teacher_forced = None
     has_noise = False
+    output = None
 
     def noise_free(self):
         return nullcontext()
@@ -65,6 +66,10 @@ class TorchRecurrence(NoiseFreeStep):
     @property
     def embedding(self) -> Tensor:
         return self.weights["embedding"]
+
+    @property
+    def output(self) -> OutputLayer:
+        return OutputLayer(self.weights["O"], None, True, self.weights["O"].dtype)
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -230,6 +235,17 @@ class PrefixTable(NoiseFreeStep):
             return self.tables[len(prefix)][b, code].numpy()
 
         return scores
+
+
+class _Unknown(TorchRecurrence):
+    """A decoder that does not tell what its output layer is."""
+
+    output = None
+
+
+def plainly(batch: Batch) -> Batch:
+    """The same problem for the plain form of a step."""
+    return batch._replace(step=_Unknown(batch.step.weights, batch.step.start_h, batch.step.start_c))
 
 
 def smallest_gap(next_scores: oracles.NextScores, length: int, beam_size: int, candidates: Sequence[int]) -> float:

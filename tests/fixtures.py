@@ -69,6 +69,12 @@ def spoken(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def rnnlm(tmp_path_factory, spoken) -> Path:
+    """The file of a small recurrent language model of its words."""
+    return commands.once(tmp_path_factory, "rnnlm", lambda folder: speech.train_lm(spoken, folder / "lm.pt")) / "lm.pt"
+
+
+@pytest.fixture(scope="session")
 def recognizer(tmp_path_factory, spoken) -> Path:
     """The checkpoint of a small recogniser, trained with fairseq's `ctc`; `train.log` beside it is what was logged."""
 

@@ -79,3 +79,10 @@ def prepare(folder: Path) -> Path:
     done = commands.script("prepare_recognition.py", folder / "data", *flags)
     assert done.returncode == 0, done.stderr
     return folder / "data"
+
+
+def train_lm(data: Path, path: Path, *flags) -> None:
+    """A recurrent language model of the corpus."""
+    sizes = ("--embed-dim", 6, "--hidden-size", 8, "--epochs", 3, "--cpu")
+    done = commands.script("train_recognition_lm.py", data, "--output", path, *sizes, *flags)
+    assert done.returncode == 0, done.stderr

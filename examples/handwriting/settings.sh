@@ -10,10 +10,12 @@ if [ "$SMOKE" = 1 ]; then
     WORK=${WORK:-$HERE/work-smoke}
     PREPARE_FLAGS+=(--train-lines 30 --valid-lines 8 --test-lines 8)
     UPDATES=4 MORE=2
+    RNN_FLAGS=(--epochs 1 --hidden-size 8)
     GRID+=(--trials 2)
 else
     WORK=${WORK:-$HERE/work}
     PREPARE_FLAGS+=(--train-lines "${TRAIN_LINES:-2000}" --valid-lines 200 --test-lines 400)
+    RNN_FLAGS=()
     UPDATES=${UPDATES:-2000}  # 16 passes over 2,000 lines
     MORE=${MORE:-250}        # 2 passes
 fi

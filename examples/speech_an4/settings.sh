@@ -10,10 +10,12 @@ if [ "$SMOKE" = 1 ]; then
     WORK=${WORK:-$HERE/work-smoke}
     PREPARE_FLAGS=(--limit 30)
     UPDATES=4 MORE=2
+    RNN_FLAGS=(--epochs 1 --hidden-size 8)
     GRID+=(--trials 2)
 else
     WORK=${WORK:-$HERE/work}
     PREPARE_FLAGS=()
+    RNN_FLAGS=()
     if [ "$QUARTER" = 1 ]; then UPDATES=${UPDATES:-1400}; else UPDATES=${UPDATES:-2120}; fi  # 100 passes, 40 passes
     if [ "$QUARTER" = 1 ]; then MORE=${MORE:-140}; else MORE=${MORE:-159}; fi                # 10 passes, 3 passes
 fi

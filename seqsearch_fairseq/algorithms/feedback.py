@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from seqsearch_fairseq.algorithms.relaxations import check_alpha, gumbel_noise
+from seqsearch_fairseq.algorithms.shared_gradient import first_link, next_link, sum_of_later
 
 
 class Feedback(NamedTuple):
@@ -41,46 +42,14 @@ class Emission(NamedTuple):
 class Table:
     """What one run of a decoder feeds back from: an embedding (V, E), and candidates (V,) bool, the tokens to feed.
 
-    A gradient as large as the embedding for each step, added up by autograd, would cost as much as the products that
-    make it. So the steps add to one `sum`, and `anchor` ties them to the embedding: autograd asks for the embedding's
-    gradient when all of them are done.
+    Each step takes the table's link and leaves the next one: see `shared_gradient.py`.
     """
 
     def __init__(self, embedding: Tensor, candidates: Tensor):
+        dtype = torch.promote_types(embedding.dtype, torch.float32)
         self.excluded = (~candidates).nonzero().squeeze(1)  # (number of tokens that are never fed,)
-        self.rows = embedding.detach().to(torch.promote_types(embedding.dtype, torch.float32))
-        self.sum = _GradientSum(self.rows) if embedding.requires_grad else None
-        self.anchor = _Anchor.apply(embedding, self.sum)
-
-
-class _GradientSum:
-    def __init__(self, like: Tensor):
-        self._like = like
-        self._total: Tensor | None = None
-        self._backward_pass = -1
-
-    def so_far(self) -> Tensor:
-        """What this backward pass has added up: zeros when it begins."""
-        current = torch._C._current_graph_task_id()  # as in torch.utils.checkpoint: a number for each backward pass
-        if self._total is None or self._backward_pass != current:
-            self._total, self._backward_pass = torch.zeros_like(self._like), current
-        return self._total
-
-    def take(self) -> Tensor:
-        total, self._total = self.so_far(), None
-        return total
-
-
-class _Anchor(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, embedding, gradient_sum):
-        ctx.sum, ctx.dtype = gradient_sum, embedding.dtype
-        return embedding.new_zeros(())
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, _):
-        return ctx.sum.take().to(ctx.dtype), None
+        self.rows = embedding.detach().to(dtype)
+        self.link = first_link(embedding, dtype)
 
 
 def emit(
@@ -109,9 +78,10 @@ def emit(
     check_feedback(feedback, alpha)
     kind = FEEDBACKS[feedback]
     seed = int(torch.randint(2**62, ())) if kind.noisy else None
-    settings = _Settings(table.rows, table.excluded, table.sum, kind, alpha, seed, label_smoothing)
+    settings = _Settings(table.rows, table.excluded, kind, alpha, seed, label_smoothing)
     with torch.autocast(scores.device.type, enabled=False):
-        return Emission(*_Emission.apply(scores, table.anchor, gold, rows, settings))
+        losses, nll, inputs, table.link = _Emission.apply(scores, table.link, gold, rows, settings)
+    return Emission(losses, nll, inputs)
 
 
 def smoothed_cross_entropy(scores: Tensor, gold: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -132,7 +102,6 @@ def check_feedback(feedback: str, alpha: float) -> None:
 class _Settings(NamedTuple):
     table: Tensor  # (V, E) float32 or wider
     excluded: Tensor  # tokens that are never fed
-    gradient_sum: _GradientSum | None
     kind: Feedback
     alpha: float
     seed: int | None  # of the noise
@@ -140,11 +109,14 @@ class _Settings(NamedTuple):
 
 
 class _Emission(torch.autograd.Function):
-    """(losses, nll, inputs) of `Emission`. A `kind` that is not soft passes no gradient to the scores it chose by."""
+    """(losses, nll, inputs) of `Emission`, and the next link.
+
+    A `kind` that is not soft passes no gradient to the scores it chose by.
+    """
 
     @staticmethod
-    def forward(ctx, scores, anchor, gold, rows, settings):
-        table, excluded, _, kind, alpha, seed, smoothing = settings
+    def forward(ctx, scores, link, gold, rows, settings):
+        table, excluded, kind, alpha, seed, smoothing = settings
         log_probs = torch.log_softmax(scores, dim=1, dtype=torch.promote_types(scores.dtype, torch.float32))
         nll = -log_probs.gather(1, gold.unsqueeze(1)).squeeze(1)
         on_gold, on_each = _smoothed(smoothing, scores.size(1))
@@ -166,17 +138,17 @@ class _Emission(torch.autograd.Function):
         ctx.settings, ctx.dtype = settings, scores.dtype
         ctx.mark_non_differentiable(nll)
         ctx.set_materialize_grads(False)
-        return losses, nll, inputs
+        return losses, nll, inputs, next_link(link)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, of_losses, _, of_inputs):
+    def backward(ctx, of_losses, _, of_inputs, of_table):
         log_probs, gold, rows, *choice = ctx.saved_tensors
-        table, excluded, gradient_sum, kind, alpha, seed, smoothing = ctx.settings
+        table, excluded, kind, alpha, seed, smoothing = ctx.settings
         of_scores = _of_cross_entropy(log_probs, gold, smoothing, of_losses)
         if of_inputs is None or rows.size(0) == 0:
-            return of_scores.to(ctx.dtype), *[None] * 4
-        of_table = gradient_sum.so_far() if gradient_sum is not None else None
+            return of_scores.to(ctx.dtype), of_table, *[None] * 3
+        of_table = sum_of_later(of_table, table, table.dtype) if ctx.needs_input_grad[1] else None
         sharp, tokens, few, flat = choice
         if tokens is not None:
             of_sharp = _pick(of_inputs, sharp)
@@ -195,7 +167,7 @@ class _Emission(torch.autograd.Function):
                 of_table.addmm_(weights.T, of_flat)
             of_all = _softmax_backward(of_flat @ table.T, weights)  # (n'', V)
             of_scores.index_add_(0, _pick(rows, flat), of_all, alpha=alpha)
-        return of_scores.to(ctx.dtype), *[None] * 4
+        return of_scores.to(ctx.dtype), of_table, *[None] * 3
 
 
 class _Choice(NamedTuple):

@@ -1,28 +1,20 @@
 """One step's relaxed choice of K among K * V candidates: the plain form, and one that looks at the nearest few only.
 
-Where alpha is large almost all mass of every `P_j` lies on a few candidates near m_1 ... m_K. `select` keeps the M best
-candidates where a bound shows that what the others weigh is below the precision of the scores' type:
-
-    squared-distance   (n - M) * exp(-alpha * (m_K - S_M)^2)
-    successive         (n - M) * exp(-alpha * (m_K - S_M - log K))
-
-with n candidates, S_M the smallest score that is kept. For `squared-distance` the denominator of P_j holds the term of
-m_j, which is 1. For `successive` one of the K best has lost at most (K - 1) / K of its mass when P_j is formed, so the
-denominator is at least `(exp(m_K) / K)^alpha`. Where no bound holds, all candidates are taken, and their weights are
-made again in the backward pass instead of being kept.
+`select` keeps the best candidates where a bound shows that what the others weigh is below the precision of the scores'
+type (`nearest.py`). Where they are too many, all candidates are taken, and their weights are made again in the backward
+pass instead of being kept.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from seqsearch_fairseq.algorithms.masking import masked_topk
+from seqsearch_fairseq.algorithms.nearest import Ranking, nearest
 from seqsearch_fairseq.algorithms.relaxations import TOP_K
 
-NEAREST = (64, 256, 1024)  # how many candidates to try before taking all of them
+SHARE = 4  # at most one candidate in so many is kept: of these the backward pass needs no second look
 
 
 class Selection(NamedTuple):
@@ -112,14 +104,10 @@ def _choose(scores: Tensor, mask: Tensor, width: int, alpha: float, top_k: str) 
 @torch.no_grad()
 def _nearest(scores: Tensor, mask: Tensor, width: int, alpha: float, top_k: str) -> Tensor | None:
     """Indices (B, M) of the best candidates when the others weigh nothing in any row; None when they do."""
-    count = scores.size(1)
-    for kept in NEAREST:
-        if kept >= count:
-            return None
-        top = masked_topk(scores, mask, kept)
-        weakest = torch.where(top.live[:, :width], top.values[:, :width], torch.inf).amin(dim=1)  # m_K
-        margin = weakest - top.values[:, -1]  # infinite where every candidate is kept
-        exponent = alpha * margin.square() if top_k == "squared-distance" else alpha * (margin - math.log(width))
-        if bool((math.log(count - kept) - exponent < math.log(torch.finfo(scores.dtype).eps)).all()):
-            return top.indices
-    return None
+    n = scores.size(1)
+    if width * SHARE > n:
+        return None
+    ranking = Ranking(scores.masked_fill(~mask, -torch.inf))
+    none_ended = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
+    found = nearest(ranking, ranking.best(width), n, alpha, top_k, none_ended, SHARE)
+    return None if found is None else found.places

@@ -18,7 +18,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from seqsearch_fairseq.algorithms.choice import Beams, Settings
 from seqsearch_fairseq.algorithms.costs import TokenCosts
+from seqsearch_fairseq.algorithms.fused_choice import chooser
 from seqsearch_fairseq.algorithms.hard_beam import (
     check_lengths,
     check_search_arguments,
@@ -26,7 +28,7 @@ from seqsearch_fairseq.algorithms.hard_beam import (
     follow_backpointers,
 )
 from seqsearch_fairseq.algorithms.relaxations import check_relaxation, peaked_softmax
-from seqsearch_fairseq.algorithms.selection import Selection, only_candidate, select
+from seqsearch_fairseq.algorithms.selection import Selection
 from seqsearch_fairseq.algorithms.step import State, Step, first_inputs
 
 SAME_STATE = 1e-3  # two states that differ by less than this everywhere have collapsed into one
@@ -80,21 +82,16 @@ def soft_beam(
     collapsed = torch.zeros(batch, dtype=torch.bool, device=lengths.device)
     state, inputs = step.start(width), first_inputs(step, width)
     scores = costs = inputs.new_zeros(batch, width, dtype=torch.promote_types(inputs.dtype, torch.float32))
-    one_candidate = only_candidate(live[:1], candidates)  # for ended sentences, whose choice is not read
+    settings = Settings(width, alpha, top_k, candidates, token_costs, cost_augmented)
+    choose = chooser(step, settings, max(last_steps), observe)
     history = []
     for t in range(max(last_steps)):
-        local, state = step(inputs, state)
-        local = local.view(batch, width, -1)  # (B, K, V)
-        wrong = token_costs.at(t).to(local.dtype)  # (B, V)
-        total = scores.unsqueeze(2) + local + (wrong.unsqueeze(1) if cost_augmented else 0.0)
+        features, state = step.advance(inputs, state)
         going = (t < lengths).unsqueeze(1)  # a sentence that has ended keeps what it had
-        allowed = torch.where(going.unsqueeze(2), live.unsqueeze(2) & candidates, one_candidate)
-        chosen = select(total, allowed, alpha, top_k)
-        if observe is not None:
-            observe(chosen)
-        paid = torch.bmm(chosen.soft_beams, costs.unsqueeze(2)).squeeze(2) + chosen.mean_of_tokens(wrong)
+        chosen = choose(features, Beams(t, scores, live, going))
+        paid = torch.bmm(chosen.soft_beams, costs.unsqueeze(2)).squeeze(2) + chosen.costs
         state = state.mix(chosen.soft_beams)
-        inputs = chosen.mean_embedding(step.embedding).flatten(0, 1)  # (N, E)
+        inputs = chosen.inputs.flatten(0, 1)  # (N, E)
 
         scores, costs = torch.where(going, chosen.scores, scores), torch.where(going, paid, costs)
         live = torch.where(going, chosen.live, live)

@@ -14,8 +14,8 @@ from torch import Tensor
 from seqsearch_fairseq.algorithms.hard_beam import check_search_arguments, first_live
 from seqsearch_fairseq.algorithms.masking import masked_topk
 from seqsearch_fairseq.algorithms.relaxations import check_relaxation
-from seqsearch_fairseq.algorithms.selection import only_candidate, select
-from seqsearch_fairseq.algorithms.step import Step, first_inputs
+from seqsearch_fairseq.algorithms.selection import Selection, only_candidate, select
+from seqsearch_fairseq.algorithms.step import State, Step, first_inputs
 
 
 class Hypothesis(NamedTuple):
@@ -35,6 +35,25 @@ class DecodeOptions(NamedTuple):
     normalise: bool = True  # divide the score by (tokens, end of sentence included) ** length_penalty
     top_k: str = "squared-distance"
     lengths: Tensor | None = None  # (B,): the exact number of tokens, before an end of sentence that costs nothing
+    rows_share: bool = True  # whether the rows of a sentence can share its encoder side, as `Step.narrow` has them do
+
+
+class _Ended(NamedTuple):
+    """The K best candidates of a step, in which hypotheses may have been finished."""
+
+    taken: Tensor  # (b, K) bool: it ends one, which its sentence still wants
+    sentences: Tensor  # (b, K)
+    lengths: Tensor  # (b, K) tokens before it
+    beams: Tensor  # (b, K) that it ends
+    scores: Tensor  # (b, K)
+
+
+class _Column(NamedTuple):
+    """What a step appended to the beams that went on; zeros for sentences that did not."""
+
+    beams: Tensor  # (B, K) hard backpointers
+    tokens: Tensor  # (B, K)
+    scores: Tensor  # (B, K) cumulated
 
 
 @torch.no_grad()
@@ -51,34 +70,44 @@ def soft_decode(step: Step, options: DecodeOptions, prefix: Tensor | None = None
     """
     _check(options)
     batch, width = step.batch_size, options.beam_size
-    finished: list[list[Hypothesis]] = [[] for _ in range(batch)]
-    state, inputs = step.start(width), first_inputs(step, width)
+    rows = 1 if options.rows_share else width  # of a sentence, in the first step: its beams are all the same there
+    state, inputs = step.start(rows), first_inputs(step, rows)
+    sentences = torch.arange(batch, device=inputs.device)  # those that are still searched
     live = first_live(batch, width, inputs.device)
     scores = inputs.new_zeros(batch, width, dtype=torch.promote_types(inputs.dtype, torch.float32))
-    tokens = torch.zeros(batch, width, 0, dtype=torch.long, device=inputs.device)
-    running = torch.zeros(batch, width, 0, dtype=scores.dtype, device=inputs.device)  # cumulated scores so far
-    one_candidate = only_candidate(live[:1], options.candidates)  # for ended sentences, whose choice is not read
+    wanted = torch.full_like(sentences, width)  # hypotheses that a sentence still lacks
+    may_end = _steps_that_may_end(options, prefix)
+    ended: list[_Ended] = []
+    columns: list[_Column] = []
     for t in range(options.max_length + 1):
         local, state = step(inputs, state)
-        local = local.view(batch, width, -1)
-        allowed, local = _allowed(local, t, live, options, prefix)
-        total = scores.unsqueeze(2) + local
-        _finish(finished, total, allowed, tokens, running, options)
-
-        allowed[:, :, options.eos] = False
-        ended = torch.tensor([len(found) >= width for found in finished], device=live.device)
-        going = allowed.flatten(1).any(dim=1) & ~ended
-        if not bool(going.any()):
+        total = scores.unsqueeze(2) + local.view(len(scores), -1, local.size(1))  # (b, K, V)
+        tokens = _tokens(t, sentences, options, prefix)  # (b, V), or (1, V) for all
+        allowed = live.unsqueeze(2) & tokens.unsqueeze(1)  # (b, K, V)
+        if t in may_end:
+            _free_end(total, scores, t, sentences, options)
+            ended.append(_end(t, sentences, total, allowed, wanted, options))
+            wanted = wanted - ended[-1].taken.sum(dim=1)
+        allowed[:, :, options.eos] = tokens[:, options.eos] = False
+        going = tokens.any(dim=1) & live.any(dim=1) & (wanted > 0)
+        left = going.nonzero().squeeze(1)
+        if len(left) == 0:
             break
-        allowed = torch.where(going.view(-1, 1, 1), allowed, one_candidate)
+        if len(left) < len(going) and options.rows_share:
+            step, state = _narrow(step, state, left)
+            sentences, wanted, total, allowed = (part[left] for part in (sentences, wanted, total, allowed))
+        elif len(left) < len(going):  # the choice for the others is made, and not read
+            allowed = torch.where(going.view(-1, 1, 1), allowed, only_candidate(live[:1], options.candidates))
+            wanted = wanted * going
         chosen = select(total, allowed, options.alpha, options.top_k)
-        live = chosen.live & going.unsqueeze(1)
-        scores = chosen.scores
-        state = state.mix(chosen.soft_beams)
+        live, scores = chosen.live & (wanted > 0).unsqueeze(1), chosen.scores
+        if t == 0 and rows < width:  # all go on from the one row
+            state = state.reorder(torch.arange(len(live), device=live.device).repeat_interleave(width))
+        else:
+            state = state.mix(chosen.soft_beams)
         inputs = chosen.mean_embedding(step.embedding).flatten(0, 1)
-        tokens = _append(tokens, chosen.best_beams, chosen.best_tokens)
-        running = _append(running, chosen.best_beams, scores)
-    return [sorted(found, key=lambda hypothesis: -hypothesis.score) for found in finished]
+        columns.append(_column(chosen, sentences, batch))
+    return _hypotheses(ended, columns, batch, options)
 
 
 def _check(options: DecodeOptions) -> None:
@@ -93,42 +122,93 @@ def _check(options: DecodeOptions) -> None:
         raise ValueError(f"`lengths` must be at most `max_length`, got {int(options.lengths.max())} with {longest}")
 
 
-def _allowed(local: Tensor, t: int, live: Tensor, options: DecodeOptions, prefix: Tensor | None):
-    """(B, K, V) bool, the candidates of step t, and the local scores with the free end of sentence."""
-    allowed = live.unsqueeze(2) & options.candidates & torch.ones_like(local, dtype=torch.bool)
-    is_eos = torch.arange(local.size(2), device=local.device) == options.eos
+# ------------------------------------------------------------------------------------------------- what may be output
+
+
+def _tokens(t: int, sentences: Tensor, options: DecodeOptions, prefix: Tensor | None) -> Tensor:
+    """The tokens that step t may output: (b, V) bool, or (1, V) where they are the same for all `sentences`."""
+    allowed = options.candidates.unsqueeze(0).clone()
+    only_eos = torch.zeros_like(allowed)
+    only_eos[:, options.eos] = True
     if options.lengths is not None:
-        over = (options.lengths <= t).view(-1, 1, 1)
-        local = torch.where(over & is_eos, 0.0, local)
-        allowed = torch.where(over, live.unsqueeze(2) & is_eos, allowed & ~is_eos)
+        allowed[:, options.eos] = False
+        allowed = torch.where((options.lengths[sentences] <= t).unsqueeze(1), only_eos, allowed)
     elif t >= options.max_length:
-        return live.unsqueeze(2) & is_eos, local
+        return only_eos
+    elif t < options.min_length:
+        allowed[:, options.eos] = False
     if prefix is not None and t < prefix.size(1):
-        forced = prefix[:, t].view(-1, 1, 1)
-        only = live.unsqueeze(2) & (torch.arange(local.size(2), device=local.device) == forced)
-        return torch.where(forced >= 0, only, allowed), local
-    if options.lengths is None and t < options.min_length:
-        allowed = allowed & ~is_eos
-    return allowed, local
+        forced = prefix[sentences, t].unsqueeze(1)
+        one = torch.arange(allowed.size(1), device=allowed.device) == forced
+        allowed = torch.where(forced >= 0, one, allowed)
+    return allowed
 
 
-def _finish(finished, total: Tensor, allowed: Tensor, tokens: Tensor, running: Tensor, options: DecodeOptions) -> None:
-    """Take the candidates that end their sentence and are among the K best, as long as the sentence wants more."""
+def _steps_that_may_end(options: DecodeOptions, prefix: Tensor | None) -> set[int]:
+    """Those in which a sentence may end; in all others no candidate does."""
+    forced = set(range(0 if prefix is None else prefix.size(1)))
+    if options.lengths is not None:
+        return forced | set(options.lengths.tolist())
+    return forced | set(range(options.min_length, options.max_length + 1))
+
+
+def _free_end(total: Tensor, scores: Tensor, t: int, sentences: Tensor, options: DecodeOptions) -> None:
+    """Where the output has its exact length, its end costs nothing. Changes `total` (b, K, V) in place."""
+    if options.lengths is not None:
+        over = (options.lengths[sentences] <= t).unsqueeze(1)
+        total[:, :, options.eos] = torch.where(over, scores, total[:, :, options.eos])
+
+
+# ------------------------------------------------------------------------------------------------------ what has ended
+
+
+def _end(t: int, sentences: Tensor, total: Tensor, allowed: Tensor, wanted: Tensor, options: DecodeOptions) -> _Ended:
+    """The candidates that end their sentence and are among the K best, as long as the sentence wants more."""
     top = masked_topk(total.flatten(1), allowed.flatten(1), options.beam_size)
     vocabulary = total.size(2)
     ends = top.live & (top.indices % vocabulary == options.eos)
-    for sentence, rank in ends.nonzero().tolist():
-        if len(finished[sentence]) >= options.beam_size:
-            continue
-        beam = int(top.indices[sentence, rank]) // vocabulary
-        score = top.values[sentence, rank]
-        cumulated = torch.cat([running.new_zeros(1), running[sentence, beam], score.view(1)])
-        words = torch.cat([tokens[sentence, beam], tokens.new_tensor([options.eos])])
-        divisor = len(words) ** options.length_penalty if options.normalise else 1.0
-        finished[sentence].append(Hypothesis(words, float(score) / divisor, cumulated.diff()))
+    taken = ends & (ends.cumsum(dim=1) <= wanted.unsqueeze(1))
+    owners = sentences.unsqueeze(1).expand_as(taken)
+    return _Ended(taken, owners, torch.full_like(owners, t), top.indices // vocabulary, top.values)
 
 
-def _append(history: Tensor, beams: Tensor, latest: Tensor) -> Tensor:
-    """Continue `history` (B, K, t) of the chosen beams by one column."""
-    continued = history.gather(1, beams.unsqueeze(2).expand(-1, -1, history.size(2)))
-    return torch.cat([continued, latest.unsqueeze(2)], dim=2)
+def _narrow(step: Step, state: State, left: Tensor) -> tuple[Step, State]:
+    """Only the sentences at the places `left` are searched from here on."""
+    rows = next(iter(state.tensors.values())).size(0) // step.batch_size
+    order = (rows * left.unsqueeze(1) + torch.arange(rows, device=left.device)).flatten()
+    step, shared = step.narrow(left, state.shared)
+    return step, state.reorder(order)._replace(shared=shared)
+
+
+def _column(chosen: Selection, sentences: Tensor, batch: int) -> _Column:
+    parts = chosen.best_beams, chosen.best_tokens, chosen.scores
+    if len(sentences) == batch:
+        return _Column(*parts)
+    return _Column(*(part.new_zeros(batch, part.size(1)).index_copy(0, sentences, part) for part in parts))
+
+
+def _hypotheses(
+    ended: list[_Ended], columns: list[_Column], batch: int, options: DecodeOptions
+) -> list[list[Hypothesis]]:
+    """Follows the backpointers of all F finished hypotheses at once."""
+    found: list[list[Hypothesis]] = [[] for _ in range(batch)]
+    if not ended:
+        return found
+    all_of_them = _Ended(*(torch.cat(part) for part in zip(*ended, strict=True)))
+    _, sentences, lengths, beams, scores = (part[all_of_them.taken] for part in all_of_them)  # (F,) each
+    tokens = torch.full((len(beams), len(columns) + 1), options.eos, device=beams.device)
+    totals = scores.unsqueeze(1).repeat(1, len(columns) + 2)  # (F, T + 2) cumulated, from 0 to the whole score
+    totals[:, 0] = 0
+    for t in reversed(range(len(columns))):
+        inside = lengths > t
+        before, appended, total = (part[sentences, beams] for part in columns[t])
+        tokens[:, t] = torch.where(inside, appended, tokens[:, t])
+        totals[:, t + 1] = torch.where(inside, total, scores)
+        beams = torch.where(inside, before, beams)
+    added = totals.diff(dim=1)
+    for f, (sentence, length, score) in enumerate(
+        zip(sentences.tolist(), lengths.tolist(), scores.tolist(), strict=True)
+    ):
+        divisor = (length + 1) ** options.length_penalty if options.normalise else 1.0
+        found[sentence].append(Hypothesis(tokens[f, : length + 1], score / divisor, added[f, : length + 1]))
+    return [sorted(hypotheses, key=lambda hypothesis: -hypothesis.score) for hypotheses in found]

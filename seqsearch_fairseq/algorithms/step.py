@@ -32,6 +32,15 @@ class State(NamedTuple):
         return self._replace(tensors={name: _mix_rows(weights, t) for name, t in self.tensors.items()})
 
 
+class OutputLayer(NamedTuple):
+    """The last product of a decoder: logits are `features @ weight.T + bias`."""
+
+    weight: Tensor  # (V, D)
+    bias: Tensor | None  # (V,)
+    normalized: bool  # whether the local scores are log-probabilities; else they are the logits
+    dtype: torch.dtype  # the type that the product is made in
+
+
 class Step(Protocol):
     """One step of a decoder for a batch of B sentences whose encoder side is fixed."""
 
@@ -56,6 +65,10 @@ class Step(Protocol):
 
     def scores(self, features: Tensor) -> Tensor:
         """The output layer: from any rows of features (R, D) to their local scores (R, V), float32 or wider."""
+
+    @property
+    def output(self) -> OutputLayer | None:
+        """What `scores` does, where it is a product and perhaps a log-softmax; None of anything else."""
 
     def narrow(self, sentences: Tensor, shared: Any) -> "tuple[Step, Any]":
         """The same decoder for some of the sentences, in any order, and their part of a state's `shared`.

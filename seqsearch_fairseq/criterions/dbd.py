@@ -53,7 +53,8 @@ class DbdConfig(RecognitionCriterionConfig):
         default=10.0, metadata={"help": "learning rate of these three, as a multiple of the model's"}
     )
     dbd_train_lm: bool = field(
-        default=False, metadata={"help": "train the language model's log-probabilities and back-off weights too"}
+        default=False,
+        metadata={"help": "train the language model too: log-probabilities and back-off weights, or the LSTM"},
     )
     dbd_gold: ChoiceEnum(list(GOLD)) = field(
         default=IN_BEAM,

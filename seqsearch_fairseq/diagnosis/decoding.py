@@ -46,6 +46,7 @@ def _translations(task, model, encoder_out, sample, beam_size, scores):
     options = Namespace(beam=beam_size, nbest=beam_size, max_len_a=MAX_LEN_A, max_len_b=MAX_LEN_B)
     with task.decoding_with(scores):
         generator = task.build_generator([model], options)
+        generator.model.encoder_outs = [encoder_out]  # the encoder is run once for all decoders
         found = task.inference_step(generator, [model], sample)
     return [[Ranked(h["tokens"].tolist(), float(h["score"])) for h in hypotheses] for hypotheses in found]
 

@@ -23,10 +23,16 @@ class ScoredEnsemble(EnsembleModel):
             later than the generator is made.
     """
 
+    encoder_outs = None  # of the sentences that are decoded next, one for each model, where they are known already
+
     def __init__(self, models, scores: Callable[[], str]):
         super().__init__(models)
         self.scores = scores
         self._raw = [EnsembleModel([_Logits(model)]) for model in models]  # a list: the modules are registered above
+
+    def forward_encoder(self, net_input):
+        """As `EnsembleModel.forward_encoder`, with `encoder_outs` in place of the encoders where they are given."""
+        return super().forward_encoder(net_input) if self.encoder_outs is None else self.encoder_outs
 
     def forward_decoder(self, tokens, encoder_outs, incremental_states, temperature: float = 1.0):
         """As `EnsembleModel.forward_decoder`: local scores (N, V) of the next token, and attention."""

@@ -24,6 +24,13 @@ UNSUPPORTED = {
 }
 
 
+class _SoftStep(FairseqStep):
+    """Never in place of itself the faster step of some decoders, which reads tokens and no embeddings."""
+
+    def _faster_step(self):
+        return None
+
+
 class SoftBeamGenerator(nn.Module):
     """Decodes with the relaxed beam, and answers in the form of fairseq's `SequenceGenerator`.
 
@@ -99,7 +106,7 @@ class SoftBeamGenerator(nn.Module):
             raise UsageError("--decoder soft-beam does not support --constraints; use --decoder beam")
         net_input = sample["net_input"]
         words = net_input["src_tokens"]
-        step = FairseqStep(self.model, encode(self.model, net_input), len(words), self.task.decode_scores)
+        step = _SoftStep(self.model, encode(self.model, net_input), len(words), self.task.decode_scores)
         options = DecodeOptions(
             beam_size=self.beam_size,
             alpha=self.alpha,
@@ -110,6 +117,9 @@ class SoftBeamGenerator(nn.Module):
             length_penalty=self.length_penalty,
             normalise=self.normalise,
             lengths=net_input["src_lengths"] if self.one_label_a_word else None,
+            rows_share=not any(
+                getattr(layer, "cross_self_attention", False) for layer in getattr(self.model.decoder, "layers", [])
+            ),
         )
         if prefix_tokens is not None:
             prefix_tokens = prefix_tokens.masked_fill(prefix_tokens == self.pad, -1)

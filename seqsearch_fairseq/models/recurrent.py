@@ -22,7 +22,10 @@ class RecurrentEncoder(FairseqEncoder):
         return nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True, total_length=words.size(1))[0], final
 
     def reorder_encoder_out(self, encoder_out, new_order):
-        return {name: [t.index_select(0, new_order) for t in values] for name, values in encoder_out.items()}
+        return {
+            name: [t.index_select(0, new_order) for t in values] if isinstance(values, list) else values
+            for name, values in encoder_out.items()
+        }
 
     def max_positions(self):
         return MAX_POSITIONS

@@ -20,6 +20,7 @@ from seqsearch_fairseq.data.embeddings import load_embeddings
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.models.factors import FactorEmbeddings, embedding_sizes
 from seqsearch_fairseq.models.gru_step import Gates, GRUStep
+from seqsearch_fairseq.models.lstm_step import LSTMStep
 from seqsearch_fairseq.models.recurrent import (
     CELLS,
     RecurrentDecoder,
@@ -130,6 +131,8 @@ class TaggerDecoder(RecurrentDecoder):
             position = min(length - 1, memory.size(1) - 1)  # past the end only the end of sentence is left to say
             memory, prev_output_tokens = memory[:, position : position + 1], prev_output_tokens[:, -1:]
             state = self.load_state(incremental_state)
+            if "step" in encoder_out:
+                return self._stepped(prev_output_tokens, encoder_out, position, state, incremental_state), None
             if memory.size(0) != len(prev_output_tokens):
                 memory = memory.repeat_interleave(len(prev_output_tokens) // memory.size(0), dim=0)
         elif length > memory.size(1):
@@ -139,6 +142,21 @@ class TaggerDecoder(RecurrentDecoder):
         if incremental_state is not None:
             self.save_state(incremental_state, state)
         return self.dropout(outputs), None
+
+    def prepared(self, encoder_out) -> dict:
+        """The encoder's output for many steps with several rows a sentence, all of them with `incremental_state`."""
+        if not LSTMStep.fits(self.rnn):
+            return encoder_out
+        step = LSTMStep(self.rnn, self.embed_tokens.embedding_dim)
+        gates = step.gates_of(encoder_out["encoder_out"][0])  # (B, S, 4 D)
+        return encoder_out | {"gates": list(gates.unbind(dim=1)), "step": step}
+
+    def _stepped(self, tokens, encoder_out, position: int, state, incremental_state) -> Tensor:
+        labels = self.dropout(self.embed_tokens(tokens)).squeeze(1)  # (N, E)
+        state = None if state is None else tuple(part.squeeze(0) for part in state)
+        hidden, cells = encoder_out["step"](labels, encoder_out["gates"][position], state)
+        self.save_state(incremental_state, (hidden.unsqueeze(0), cells.unsqueeze(0)))
+        return self.dropout(hidden).unsqueeze(1)
 
     @property
     def has_all_states(self) -> bool:

@@ -84,7 +84,8 @@ class SearchRecognitionConfig(RunConfig):
         metadata={"help": "words and their units, WORD, a tab, u n i t s; training data must hold no other words"},
     )
     recognition_lm: Optional[str] = field(  # noqa: UP045
-        default=None, metadata={"help": "word n-gram, an ARPA file"}
+        default=None,
+        metadata={"help": "word language model: an n-gram as ARPA file, or what train_recognition_lm.py wrote"},
     )
     recognition_beam_size: int = field(
         default=50,

@@ -188,8 +188,10 @@ class SearchTaggingTask(SearchTask):
     def valid_step(self, sample, model, criterion):
         loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
         target = sample["target"]
+        with torch.no_grad():  # the encoder is run once for all decoders
+            step = FairseqStep(model, encode(model, sample["net_input"]), len(target), self.decode_scores)
         for name, beam_size in (("greedy", 1), ("beam", self.cfg.tagging_valid_beam)):
-            best = self._best_labels(sample, model, beam_size)
+            best = self._best_labels(step, sample, beam_size)
             logging_output[f"_correct_{name}"] = int((best.eq(target) & target.ne(self.target_dictionary.pad())).sum())
             if self.labels_are_chunks:
                 counts = count_chunks(self._symbols(target), self._symbols(best))
@@ -210,9 +212,8 @@ class SearchTaggingTask(SearchTask):
         return [[symbols[label] for label in row if label != pad] for row in labels.tolist()]
 
     @torch.no_grad()
-    def _best_labels(self, sample, model, beam_size: int) -> torch.Tensor:
+    def _best_labels(self, step: FairseqStep, sample, beam_size: int) -> torch.Tensor:
         """(B, T) the best hypothesis of a beam search of width `beam_size`, with padding where the target has it."""
-        step = FairseqStep(model, encode(model, sample["net_input"]), len(sample["target"]), self.decode_scores)
         candidates = self.search_candidates().to(sample["target"].device)
         best = hard_beam(step, self.search_lengths(sample), beam_size, candidates).tokens[:, 0]
         return best.masked_fill(sample["target"].eq(self.target_dictionary.pad()), self.target_dictionary.pad())

@@ -31,7 +31,7 @@ class UnitsAndWords:
         self.silence = flags.silence(cfg, dictionary)
         self.units = frozenset(dictionary.symbols[dictionary.nspecial :])
         self.lexicon = self.decoder_files = None
-        path, arpa = (flags.existing_file(cfg, name) for name in ("recognition_lexicon", "recognition_lm"))
+        path, lm = (flags.existing_file(cfg, name) for name in ("recognition_lexicon", "recognition_lm"))
         lexicon = None if path is None else read_lexicon(path, self.units)
         if self.topology == ASG:
             flags.add_repetitions(dictionary, self.repetitions)
@@ -40,7 +40,7 @@ class UnitsAndWords:
         if lexicon is not None:
             repetitions = self.repetitions if self.topology == ASG else None
             self.lexicon = lexicon.without(self.silence)
-            self.decoder_files = decoder_files.build(lexicon, arpa, dictionary, self.silence, repetitions)
+            self.decoder_files = decoder_files.build(lexicon, lm, dictionary, self.silence, repetitions)
             self._numbers = {word: number for number, word in enumerate(self.decoder_files.words)}
 
     @property
@@ -67,7 +67,7 @@ class UnitsAndWords:
 
     @property
     def has_language_model(self) -> bool:
-        return self.decoder_files is not None and self.decoder_files.arpa is not None
+        return self.decoder_files is not None and self.decoder_files.language_model is not None
 
     def word(self, number: int) -> str:
         """A word of the lexicon by its number in the beam decoder."""

@@ -7,7 +7,7 @@ import beam_decoder_oracle as oracle
 import pytest
 import torch
 from beam_decoder_cases import random_case
-from beam_decoder_problems import UNLIMITED, batch, graph_of, weights_of
+from beam_decoder_problems import UNLIMITED, ByHistory, batch, graph_of, weights_of
 
 from seqsearch_fairseq.algorithms.beam_decoder import recurrent
 from seqsearch_fairseq.algorithms.beam_decoder.decoding import decode
@@ -28,29 +28,8 @@ def small(word_count: int, layers: int = 1) -> RecurrentLanguageModel:
     return model
 
 
-class ByHistory:
-    """The model as the oracle asks it: each history from its first word, softmax over all words."""
-
-    def __init__(self, model: RecurrentLanguageModel, words: list[str]):
-        self.model, self.numbers = model, {word: number for number, word in enumerate(words)}
-
-    def start(self):
-        return ()
-
-    def after(self, state, word):
-        return (*state, word)
-
-    def log_probs(self, state):
-        model = self.model
-        read = torch.tensor([model.end, *(self.numbers[word] for word in state)])
-        hidden, _ = model.lstm(model.embedding(read))  # one sentence without a batch
-        return model.output(hidden[-1]).log_softmax(0) / math.log(10)
-
-    def score(self, state, word):
-        return self.log_probs(state)[self.numbers[word]]
-
-    def end(self, state):
-        return self.log_probs(state)[self.model.end]
+def by_history(model: RecurrentLanguageModel, words: list) -> ByHistory:
+    return ByHistory(model, {word: min(number, model.word_count) for number, word in enumerate(words)})
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -58,7 +37,7 @@ def test_loss_and_gradients_are_those_of_the_enumeration(seed):
     case = random_case(seed, most_paths=200)
     lexicon, graph = graph_of(case.problem)
     model = small(len(lexicon.words), layers=1 + seed % 2)
-    problem = replace(case.problem, lm=ByHistory(model, lexicon.words))
+    problem = replace(case.problem, lm=by_history(model, lexicon.words))
     wanted = oracle.exact_loss(problem, case.gold)
     words = torch.tensor([[lexicon.numbers()[word] for word in case.gold]], dtype=torch.long).view(1, -1)
     emissions, lengths = problem.emissions.unsqueeze(0), torch.tensor([problem.length])
@@ -71,11 +50,28 @@ def test_loss_and_gradients_are_those_of_the_enumeration(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("known", [0, 1])
+def test_words_that_the_model_does_not_know_are_one_word_to_it(seed, known):
+    case = random_case(seed, most_paths=200)
+    lexicon, graph = graph_of(case.problem)
+    model = small(known).over(min(number, known) for number in range(len(lexicon.words)))
+    problem = replace(case.problem, lm=by_history(model, lexicon.words))
+    wanted = oracle.exact_loss(problem, case.gold)
+    words = torch.tensor([[lexicon.numbers()[word] for word in case.gold]], dtype=torch.long).view(1, -1)
+    emissions, lengths = problem.emissions.unsqueeze(0), torch.tensor([problem.length])
+    ours = beam_decoder_objective(emissions, lengths, words, graph, model, weights_of(problem), UNLIMITED).losses[0]
+    torch.testing.assert_close(ours, wanted, **EXACT)
+    gradients = [torch.autograd.grad(loss, [*model.parameters()], materialize_grads=True) for loss in (ours, wanted)]
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, **EXACT)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_decoding_is_exact(seed):
     case = random_case(seed, most_paths=200)
     lexicon, graph = graph_of(case.problem)
     model = small(len(lexicon.words))
-    problem = replace(case.problem, lm=ByHistory(model, lexicon.words))
+    problem = replace(case.problem, lm=by_history(model, lexicon.words))
     emissions, lengths = problem.emissions.unsqueeze(0), torch.tensor([problem.length])
     settings = Settings(UNLIMITED, merge="log-add")
     with torch.no_grad():
@@ -128,7 +124,7 @@ def test_a_model_that_is_not_trained_gets_no_gradient():
 def test_its_own_loss_is_what_it_says_of_the_words():
     model = small(3)
     words = torch.tensor([[0, 2, 1], [3, -1, -1], [-1, -1, -1]])  # 3: a word that is not in the lexicon
-    theirs = ByHistory(model, [0, 1, 2, 3])
+    theirs = by_history(model, [0, 1, 2, 3])
     for loss, row in zip(language_model_loss(model, words), [(0, 2, 1), (3,), ()], strict=True):
         said = [theirs.score(row[:place], word) for place, word in enumerate(row)]
         wanted = -math.log(10) * (sum(said) + theirs.end(row))

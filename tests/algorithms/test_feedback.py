@@ -147,7 +147,7 @@ def test_it_keeps_one_tensor_of_the_scores_size_as_cross_entropy_does(feedback, 
 def test_the_table_is_freed_with_the_graph_by_counting_references_alone():
     scores, gold, embedding, rows, candidates = problem(0.5)
     table = Table(embedding, candidates)
-    followed = weakref.ref(table), weakref.ref(table.sum)
+    followed = weakref.ref(table), weakref.ref(table.link)
     emission = emit(scores, gold, table, rows, "soft-argmax", 1.0)
     gc.disable()
     try:

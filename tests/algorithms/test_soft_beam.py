@@ -6,12 +6,11 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from builders import Batch, TorchRecurrence, first_that, hard_batch, random_batch
+from builders import Batch, TorchRecurrence, first_that, hard_batch, plainly, random_batch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqsearch_fairseq.algorithms import selection
-from seqsearch_fairseq.algorithms import soft_beam as module
+from seqsearch_fairseq.algorithms import choice, selection
 from seqsearch_fairseq.algorithms.relaxations import TOP_K
 from seqsearch_fairseq.algorithms.soft_beam import (
     SAME_STATE,
@@ -231,8 +230,8 @@ def test_gradients_of_all_parameters_are_those_of_finite_differences(objective, 
 
 @each_top_k
 @each_objective
-def test_recomputing_the_weights_changes_no_gradient(objective, top_k, monkeypatch):
-    batch = random_batch(6, requires_grad=True)
+def test_the_plain_form_recomputes_its_weights_and_changes_no_gradient(objective, top_k, monkeypatch):
+    batch = plainly(random_batch(6, requires_grad=True))
     recomputed = gradients(objective, batch, top_k)
     monkeypatch.setattr(selection, "checkpoint", lambda function, *arguments, **options: function(*arguments))
     torch.testing.assert_close(recomputed, gradients(objective, batch, top_k), rtol=1e-12, atol=1e-12)
@@ -243,9 +242,11 @@ def test_recomputing_the_weights_changes_no_gradient(objective, top_k, monkeypat
 @pytest.mark.parametrize("alpha", [3.0, 30.0, 1e3, 1e6])
 def test_looking_at_the_nearest_candidates_only_changes_no_gradient(objective, alpha, top_k, monkeypatch):
     batch = random_batch(6, vocabulary=150, requires_grad=True)
-    truncated = gradients(objective, batch, top_k, alpha)
-    monkeypatch.setattr(module, "select", selection.select_from_all)
-    torch.testing.assert_close(truncated, gradients(objective, batch, top_k, alpha), rtol=1e-9, atol=1e-9)
+    truncated, plain = gradients(objective, batch, top_k, alpha), gradients(objective, plainly(batch), top_k, alpha)
+    monkeypatch.setattr(choice, "select", selection.select_from_all)
+    whole = gradients(objective, plainly(batch), top_k, alpha)
+    torch.testing.assert_close(truncated, whole, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(plain, whole, rtol=1e-9, atol=1e-9)
 
 
 @each_top_k
@@ -316,9 +317,11 @@ def test_the_order_of_the_sentences_does_not_matter(top_k):
 class RelativeScores(TorchRecurrence):
     """Scores relative to token 0's: what is left of log-probs when their normaliser may not matter."""
 
-    def __call__(self, inputs, state):
-        scores, state = super().__call__(inputs, state)
-        return scores - scores[:, :1], state
+    output = None  # more than a product and a log-softmax
+
+    def scores(self, features):
+        scores = super().scores(features)
+        return scores - scores[:, :1]
 
 
 @each_top_k

@@ -179,6 +179,17 @@ def test_a_sentences_hypotheses_do_not_depend_on_its_batch(chosen, alpha):
         check(together[b], [as_oracle(h) for h in alone], [float(h.positional_scores.sum()) for h in alone])
 
 
+@pytest.mark.parametrize("alpha", [1.0, 10.0, HARD])
+@pytest.mark.parametrize("lengths", [None, (4, 2, 3)])
+def test_it_does_not_matter_whether_the_rows_of_a_sentence_share_its_encoder_side(alpha, lengths):
+    batch = problem(8, 3)
+    given = options(batch, 3, alpha, lengths=None if lengths is None else torch.tensor(lengths))
+    for one, other in zip(
+        soft_decode(batch.step, given), soft_decode(batch.step, given._replace(rows_share=False)), strict=True
+    ):
+        check(one, [as_oracle(h) for h in other], [float(h.positional_scores.sum()) for h in other])
+
+
 def test_a_beam_wider_than_the_space_returns_each_hypothesis_once():
     batch = problem(6, 9, max_length=1)
     for hypotheses in soft_decode(batch.step, options(batch, 9, max_length=1, min_length=0)):

@@ -1,1 +1,1 @@
-from fixtures import recognizer, spoken, tagging, trained, translation  # noqa: F401
+from fixtures import recognizer, rnnlm, spoken, tagging, trained, translation  # noqa: F401

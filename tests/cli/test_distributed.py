@@ -42,9 +42,9 @@ def tagging_run(model, folder: Path, *flags) -> list:
     return commands.train_flags(model.data, model.task, folder, *shared, *flags)
 
 
-def recognition_run(data: Path, folder: Path, *flags) -> list:
+def recognition_run(data: Path, lm: Path, folder: Path, *flags) -> list:
     """Arguments of fairseq-train for dbd in ASG, with all that it can learn."""
-    words = ["--recognition-lexicon", data / "lexicon.txt", "--recognition-lm", data / "ngram.arpa"]
+    words = ["--recognition-lexicon", data / "lexicon.txt", "--recognition-lm", lm]
     arch = [*speech.TINY[: speech.TINY.index("--dropout")], *words, "--recognition-topology", "asg"]
     learned = ["--criterion", "dbd", "--dbd-beam-size", 10, "--dbd-train-lm", "--search-nll-weight", 0.1]
     return commands.train_flags(data, "search_recognition", folder, *arch, *NO_SUBSET, "--lr", 0.05, *learned, *flags)
@@ -66,7 +66,7 @@ def two_processes(runs: list[list]) -> list[subprocess.Popen]:
 
 
 @pytest.fixture(scope="module")
-def two(trained, spoken, tmp_path_factory):
+def two(trained, spoken, rnnlm, tmp_path_factory):
     """The folder in which two processes have trained with each criterion, in a folder of its name."""
 
     def build(folder: Path) -> None:
@@ -76,7 +76,8 @@ def two(trained, spoken, tmp_path_factory):
             tagging_run(model, folder / name, "--criterion", name, *flags, *shared)
             for name, flags in CRITERIONS.items()
         ]
-        for process in two_processes([*runs, recognition_run(spoken, folder / "dbd", *shared)]):
+        runs += [recognition_run(spoken, lm, folder / lm.name, *shared) for lm in (spoken / "ngram.arpa", rnnlm)]
+        for process in two_processes(runs):
             status, _, err = commands.finish(process)
             assert status == 0, err
 
@@ -96,9 +97,11 @@ def test_two_processes_update_as_one_does_on_both_batches(trained, two, tmp_path
         torch.testing.assert_close(both[name], parameter, rtol=0, atol=1e-6)
 
 
-def test_two_processes_learn_the_weights_of_the_decoder_as_one_does(spoken, two, tmp_path):
-    commands.run("train", *recognition_run(spoken, tmp_path, "--update-freq", 2))
-    one, both = model_of(tmp_path), model_of(two / "dbd")
+@pytest.mark.parametrize("kind", ["ngrams", "recurrent"])
+def test_two_processes_learn_the_weights_of_the_decoder_as_one_does(spoken, rnnlm, two, tmp_path, kind):
+    lm = {"ngrams": spoken / "ngram.arpa", "recurrent": rnnlm}[kind]
+    commands.run("train", *recognition_run(spoken, lm, tmp_path, "--update-freq", 2))
+    one, both = model_of(tmp_path), model_of(two / lm.name)
     assert float(one["beam_decoder.transitions"].abs().max()) > 1e-3
     assert abs(float(one["beam_decoder.lm_weight"] * one["beam_decoder.rate"]) - 1.0) > 1e-3
     for name, parameter in one.items():

@@ -32,6 +32,7 @@ PROGRAMS += (
     "prepare_iwslt14.py",
     "prepare_recognition.py",
     "prepare_handwriting.py",
+    "train_recognition_lm.py",
     "tune_decoder.py",
     "score_tagging.py",
     "plot_objective.py",

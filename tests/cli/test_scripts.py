@@ -1,6 +1,8 @@
 """The scripts beside the set-up: preparation of columns, the benchmark, the picture of an objective."""
 
 import json
+import math
+import statistics
 import subprocess
 import sys
 from collections import defaultdict
@@ -9,6 +11,9 @@ from pathlib import Path
 import commands
 import pytest
 from commands import ENVIRONMENT
+from glue import Loaded
+
+from seqsearch_fairseq.errors import UsageError
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 ROW = {"work", "size", "variant", "against", "time_ratio", "bytes_ratio", "runs"}
@@ -16,7 +21,7 @@ ROW = {"work", "size", "variant", "against", "time_ratio", "bytes_ratio", "runs"
 
 def run(name: str, *arguments) -> subprocess.CompletedProcess:
     argv = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
-    return subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
 
 
 def succeeded(name: str, *arguments) -> str:
@@ -72,6 +77,7 @@ def test_a_share_that_leaves_nothing_to_train_on_is_refused():
         ("searnn", "ocr"),
         ("rivals", "tagger"),
         ("dbd", "decoding, 100 words"),
+        ("decode", "B 1,"),
         ("data", "labels"),
     ],
 )
@@ -85,6 +91,13 @@ def test_the_benchmark_prints_one_object_a_row(work, size):
             assert row["bytes_ratio"] < 1.05  # nothing of the scores' size is kept beside what cross entropy keeps
 
 
+def test_the_benchmark_measures_memory_in_processes_of_their_own():
+    flags = ["--size", "tagger", "--variant", "hinge", "--runs", 1, "--json", "--memory", "--cpu"]
+    (row,) = (json.loads(line) for line in succeeded("benchmark.py", "soft-beam", *flags).splitlines())
+    assert row["variant"] == "hinge, squared-distance, alpha 10"
+    assert 0.8 < row["memory_ratio"] < 2 and row["memory_above_model_ratio"] > 0
+
+
 @pytest.mark.parametrize(
     "flags,message",
     [
@@ -95,6 +108,49 @@ def test_the_benchmark_prints_one_object_a_row(work, size):
 )
 def test_the_benchmarks_bad_input_is_refused(flags, message):
     assert message in refused("benchmark.py", "dss", *flags)
+
+
+def test_a_page_has_a_table_for_each_work_and_the_picture_of_growth(tmp_path):
+    page, picture = tmp_path / "page.md", tmp_path / "images" / "growth.svg"
+    picture.parent.mkdir()
+    flags = ["--size", "B", "--variant", "B 4, log-probs, squared", "--runs", 1, "--cpu"]
+    succeeded("benchmark.py", "growth", *flags, "--plot", picture, "--output", page)
+    text = page.read_text(encoding="utf-8")
+    assert "## How the cost of the soft beam grows" in text and "(images/growth.svg)" in text
+    assert "| B | B 4, log-probs, squared-distance | teacher forcing |" in text and "load average" in text
+    assert picture.read_text(encoding="utf-8").startswith("<?xml") and len(list(tmp_path.rglob("*"))) == 3
+
+
+def test_the_sharpness_is_that_of_a_trained_model(trained, monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    from benchmark_sharpness import sharpness_of
+
+    model = trained("tagger_gru")
+    task, network = loaded = Loaded.from_checkpoint(model)
+    labels = [i for i, name in enumerate(task.target_dictionary.symbols) if task.search_candidates()[i]]
+    variances = []
+    for batch in loaded.batches("valid", 1)[:200]:
+        logits = network(**batch["net_input"])[0][0]
+        variances += [statistics.variance(row[labels].tolist()) for row in logits]
+    assert sharpness_of(str(model.checkpoint), str(model.data)) == pytest.approx(math.sqrt(statistics.mean(variances)))
+    with pytest.raises(UsageError, match=r"the checkpoint nowhere.pt does not exist"):
+        sharpness_of("nowhere.pt", None)
+
+
+@pytest.mark.parametrize(
+    "flags,message",
+    [
+        (["--plot", "line.txt"], "--plot goes with growth and must end in .png, .svg, .pdf, got line.txt"),
+        (["--output", "nowhere/page.md"], "--output must be in a folder that exists, got nowhere/page.md"),
+        (["--data", "folder"], "--data goes with --path, got folder alone"),
+    ],
+)
+def test_the_benchmarks_files_are_checked_first(flags, message):
+    assert message in refused("benchmark.py", "growth", *flags)
+
+
+def test_memory_is_measured_of_updates_only():
+    assert "--memory is for updates (soft-beam, dss," in refused("benchmark.py", "data", "--memory")
 
 
 # ------------------------------------------------------------------------------------------------- plot_objective.py

@@ -174,6 +174,37 @@ def test_all_rows_of_scheduled_sampling_go_on_from_the_same_first_epoch(shell):
     assert not list(shell.work.rglob("lstm-dss-argmax-always-1"))
 
 
+RECOGNITION_SCRIPTS = """#!/usr/bin/env bash
+echo "$@" >> "$WORK/asked"
+case $1 in
+    *train_recognition_lm.py) touch "${@: -1}" ;;
+    *tune_decoder.py) echo "best of 1: --recognition-lm-weight 2" ;;
+esac
+"""
+
+
+def test_rows_with_a_recurrent_language_model_have_its_file(shell):
+    python = shell.root / ".venv" / "bin" / "python"
+    python.write_text(RECOGNITION_SCRIPTS)
+    python.chmod(0o755)
+    for folder in ("bin", "models/ctc-1"):
+        (shell.work / "letters" / folder).mkdir(parents=True)
+        (shell.work / "letters" / folder / "done").touch()
+    model = f"{shell.work}/letters/bin/rnnlm.pt"
+    kept, trained, bigram = (shell.flags("speech_an4", f"dbd-learned{name}") for name in ("-rnn", "-rnn-lm", ""))
+    assert f"--recognition-lm {model} --dbd-lm-weight 2" in kept and "--dbd-train-lm" not in kept
+    assert f"--recognition-lm {model} --dbd-lm-weight 2" in trained and "--dbd-train-lm" in trained
+    assert "ngram.arpa" in bigram and model not in bigram
+    asked = (shell.work / "asked").read_text()
+    assert asked.count("train_recognition_lm.py") == 1
+    assert asked.count("tune_decoder.py") == 2  # with either language model
+    found = shell.call("speech_an4", "task_of ctc; decoder_flags grid-5; decoder_flags beam-9-rnn").splitlines()
+    assert [" ".join(line.split()) for line in found] == [
+        "--decoder beam --recognition-beam-size 5",
+        f"--decoder beam --recognition-beam-size 9 --recognition-lm {model}",
+    ]
+
+
 def test_the_table_of_differences_has_the_control_of_each_method(shell):
     """The stub of Python prints what differences.py is asked for."""
     python = shell.root / ".venv" / "bin" / "python"

@@ -153,7 +153,6 @@ RUNS = [
     ("ocr", letters, "cross-entropy searnn-sll-learned-5", "greedy", "wrong letters (%)", None),
     ("spelling", text, "cross-entropy searnn-ll-learned", "beam", "edit distance (%)", None),
     ("multi30k_de_en", parallel, f"{BASE} soft-beam-direct", "soft-beam", "BLEU", "cross-entropy-continued"),
-    ("speech_an4", an4, "asg asg-dbd-learned-lm", "greedy grid-5", "word error (%)", None),
     (
         "handwriting",
         letters_and_text,
@@ -162,6 +161,7 @@ RUNS = [
         "word error (%)",
         "ctc-continued",
     ),
+    ("speech_an4", an4, "asg asg-dbd-learned-lm asg-dbd-learned-rnn-lm", "greedy grid-5", "word error (%)", None),
     ("iwslt14_de_en", iwslt14, "cross-entropy dss-none dss-soft-sample-annealed", "greedy", "BLEU", "dss-none"),
 ]
 

@@ -1,5 +1,5 @@
 import pytest
-from fixtures import recognizer, spoken, tagging, trained, translation  # noqa: F401
+from fixtures import recognizer, rnnlm, spoken, tagging, trained, translation  # noqa: F401
 from glue import Loaded
 
 

@@ -294,6 +294,35 @@ def test_every_parameter_gets_a_finite_gradient(family):
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
 
 
+@each_variant
+@pytest.mark.parametrize("alpha", [1.0, 30.0])
+@pytest.mark.parametrize("scores", ["log-probs", "logits"])
+def test_the_fused_step_has_the_gradients_of_the_plain_one(build, scores, alpha, wide_attention, monkeypatch):
+    model = build()
+    gold, lengths = random_targets(model, len(LENGTHS), max(LENGTHS)), torch.tensor(LENGTHS)
+
+    def gradients() -> list[torch.Tensor]:
+        step = step_of(model, scores)
+        candidates = torch.ones(len(model.decoder.dictionary), dtype=torch.bool)
+        costs = hamming(gold, len(candidates), torch.float64)
+        loss = direct_objective(soft_beam(step, lengths, costs, 3, alpha, candidates), alpha).sum()
+        return list(torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True, allow_unused=True))
+
+    assert step_of(model, scores).output is not None
+    fused = gradients()
+    monkeypatch.setattr(FairseqStep, "output", None)
+    torch.testing.assert_close(fused, gradients(), rtol=1e-9, atol=1e-10)
+
+
+def test_an_output_layer_that_is_more_than_a_product_is_not_fused():
+    model = tagger()
+    model.decoder.fc_out = nn.Sequential(model.decoder.fc_out)
+    assert step_of(model).output is None
+    model = transformer()
+    model.decoder.output_projection.register_forward_hook(lambda module, args, output: 2 * output)
+    assert step_of(model).output is None
+
+
 @each_family
 def test_a_model_in_half_precision_is_searched_in_float32(family):
     model = family().bfloat16()

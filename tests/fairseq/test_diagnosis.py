@@ -8,7 +8,7 @@ import commands
 import pytest
 import torch
 from fairseq.dataclass.configs import GenerationConfig
-from glue import Loaded
+from glue import Loaded, make_criterion
 from sacrebleu.metrics import BLEU
 
 from seqsearch_fairseq.diagnosis.advice import advice
@@ -41,6 +41,28 @@ def best(loaded: Loaded, beam: int, scores: str) -> dict[int, str]:
             for batch in loaded.batches("test", 50)
             for i, hypotheses in zip(batch["id"].tolist(), task.inference_step(generator, [model], batch), strict=True)
         }
+
+
+def encodings(loaded: Loaded, monkeypatch, call) -> int:
+    """How often `call` runs the encoder."""
+    encoder, count = loaded.model.encoder, []
+    plain = encoder.forward
+    monkeypatch.setattr(encoder, "forward", lambda *args, **given: (count.append(1), plain(*args, **given))[1])
+    call()
+    return len(count)
+
+
+@pytest.mark.parametrize("arch", ["tagger_lstm", "lstm"])
+def test_the_encoder_is_run_once_for_all_decoders(trained, arch, monkeypatch):
+    loaded = Loaded.from_checkpoint(trained(arch))
+    batch = loaded.batches("test", 10)[:1]
+    assert encodings(loaded, monkeypatch, lambda: diagnose(loaded.task, loaded.model, batch, 3)) == 1
+
+
+def test_validation_runs_the_encoder_once_for_the_loss_and_once_for_all_decoders(tagger, monkeypatch):
+    criterion = make_criterion("cross_entropy", tagger.task).eval()
+    batch = tagger.batches("test", 10)[0]
+    assert encodings(tagger, monkeypatch, lambda: tagger.task.valid_step(batch, tagger.model, criterion)) == 2
 
 
 def gold_of(loaded: Loaded) -> dict[int, str]:

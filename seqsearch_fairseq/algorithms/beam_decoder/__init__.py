@@ -14,7 +14,7 @@ alignments, a path pi through the lexicon's prefix tree scores
     topologies.py                CTC and ASG: which unit may follow which, as a graph over the prefix tree
     language_models.py           what the search asks of a language model; none
     arpa.py, ngrams.py           a back-off n-gram from an ARPA file, its probabilities trainable
-    recurrent.py                 a recurrent language model
+    recurrent.py                 a recurrent language model; `recurrent_files.py`: as a file
     scoring.py                   the weights of a path's terms; sums over paths, and their gradients
     search.py                    the beam, frame by frame; `merging.py`: which candidates are one hypothesis
     lattice.py                   the score of all that the beam kept, with its gradient

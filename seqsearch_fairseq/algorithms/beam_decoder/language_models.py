@@ -23,7 +23,11 @@ class Reading(Protocol):
 
     start: int  # the state before the first word
     state_limit: int  # Q: every state is in [0, Q)
-    trainable: bool  # whether `scores` has a gradient
+
+    @property
+    def trainable(self) -> bool:
+        """Whether `scores` has a gradient."""
+        ...
 
     def advance(self, states: Tensor, words: Tensor) -> Advance:
         """Scores and next states of M pairs (state, word)."""

@@ -7,9 +7,11 @@ those that are new in the same frame, when something is first asked of it: those
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from seqsearch_fairseq.algorithms.beam_decoder.alignments import PAD
@@ -19,13 +21,15 @@ EMPTY, LIMIT = 0, 1 << 24  # the history without words; how many there can be
 
 
 class RecurrentLanguageModel(nn.Module):
-    """An LSTM over the words of a lexicon, and over one that stands for all others.
+    """An LSTM over words, and over one that stands for all others. A search has it in float32 or wider.
 
     Args:
-        word_count: W, of the lexicon. Number W is a word that the lexicon does not have, for training on text.
+        word_count: W, of the model. Number W is a word that it does not know, W + 1 the end of a sentence.
         embedding_dim, hidden_dim, layers: of the LSTM.
         dropout: of embeddings and outputs in `language_model_loss`; a search has none.
     """
+
+    numbers: Tensor  # (L + 1,) the model's number of each word of the lexicon of a search, and of the end
 
     def __init__(self, word_count: int, embedding_dim: int, hidden_dim: int, layers: int = 1, dropout: float = 0.0):
         super().__init__()
@@ -35,6 +39,13 @@ class RecurrentLanguageModel(nn.Module):
         self.embedding = nn.Embedding(word_count + 2, embedding_dim)
         self.lstm = nn.LSTM(embedding_dim, hidden_dim, layers, batch_first=True)
         self.output = nn.Linear(hidden_dim, word_count + 2)
+        self.over(range(word_count))
+
+    def over(self, numbers: Iterable[int]) -> "RecurrentLanguageModel":
+        """Let searches have a lexicon whose words have these numbers here; W for those that the model does not know."""
+        found = torch.tensor([*numbers, self.end], device=self.output.weight.device)
+        self.register_buffer("numbers", found, persistent=False)
+        return self
 
     def begin(self) -> "RecurrentReading":
         return RecurrentReading(self)
@@ -42,30 +53,36 @@ class RecurrentLanguageModel(nn.Module):
     def read(self, words: Tensor, memories: Tensor) -> Tensor:
         """The memories (H, 2, layers, hidden_dim), hidden and cell, after one more word (H,) each."""
         hidden, cell = memories.permute(1, 2, 0, 3).contiguous()
-        _, after = self.lstm(self.embedding(words).unsqueeze(1), (hidden, cell))
+        embedded = F.embedding(words, _wide(self.embedding.weight)).unsqueeze(1)
+        weights = {name: _wide(parameter) for name, parameter in self.lstm.named_parameters()}
+        _, after = functional_call(self.lstm, weights, (embedded, (hidden, cell)))
         return torch.stack(after).permute(2, 0, 1, 3)
 
     def first_memory(self) -> Tensor:
         """(1, 2, layers, hidden_dim): before the first word."""
-        nothing = self.output.weight.new_zeros(1, 2, self.lstm.num_layers, self.lstm.hidden_size)
+        nothing = _wide(self.output.weight).new_zeros(1, 2, self.lstm.num_layers, self.lstm.hidden_size)
         return self.read(torch.tensor([self.end], device=nothing.device), nothing)
 
     def norms(self, memories: Tensor) -> Tensor:
         """(H,) log of the sum over all words."""
-        return self.output(memories[:, 0, -1]).logsumexp(dim=1)
+        return F.linear(memories[:, 0, -1], _wide(self.output.weight), _wide(self.output.bias)).logsumexp(dim=1)
 
     def scores(self, memories: Tensor, norms: Tensor, words: Tensor) -> Tensor:
-        """Base-10 logarithms (M,) of the probabilities of words, END among them, after M memories."""
-        words = words.masked_fill(words == END, self.end)
-        logits = (memories[:, 0, -1] * self.output.weight[words]).sum(dim=1) + self.output.bias[words]
+        """Base-10 logarithms (M,) of the probabilities of words after M memories."""
+        logits = (memories[:, 0, -1] * _wide(self.output.weight[words])).sum(dim=1) + _wide(self.output.bias[words])
         return (logits - norms) / math.log(10)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """In float32, if it was in half precision."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def language_model_loss(model: RecurrentLanguageModel, words: Tensor) -> Tensor:
     """Cross entropy in nats of each sentence (B,), the end included: what the model is trained with beforehand.
 
     Args:
-        words: (B, M) numbers in [0, W], W for those that the lexicon does not have; PAD after a sentence's end.
+        words: (B, M) the model's numbers in [0, W]; PAD after a sentence's end.
 
     Raises:
         ValueError: `words` has the wrong shape or another number.
@@ -121,7 +138,7 @@ class Histories:
 
 
 class RecurrentReading:
-    """A `Reading`: what the model says during one search."""
+    """A `Reading`: what the model says during one search, whose words get the model's own numbers here."""
 
     start, state_limit = EMPTY, LIMIT
 
@@ -138,9 +155,11 @@ class RecurrentReading:
 
     @torch.no_grad()
     def advance(self, states: Tensor, words: Tensor) -> Advance:
+        words = self.model.numbers[words]
         return Advance(self._look_up(states, words), self.histories.after(states, words))
 
     def scores(self, states: Tensor, words: Tensor) -> Tensor:
+        words = self.model.numbers[words]  # END is the last one
         if not torch.is_grad_enabled():
             return self._look_up(states, words)
         distinct, places = states.unique(return_inverse=True)

@@ -68,11 +68,11 @@ class Lexicon:
                     raise FormatError(f"{name}, line {number}: the word {word!r} is not in the lexicon")
 
 
-def read_lexicon(path: Path, units: Container[str]) -> Lexicon:
+def read_lexicon(path: Path, units: Container[str] | None = None) -> Lexicon:
     """A lexicon in flashlight's format.
 
     Args:
-        units: what a spelling may consist of.
+        units: what a spelling may consist of; None is anything.
 
     Raises:
         FormatError: a line without a word or without units, a unit that is not in `units`, or no line at all.
@@ -81,7 +81,7 @@ def read_lexicon(path: Path, units: Container[str]) -> Lexicon:
     for where, word, spelling in _lines(path):
         if not spelling:
             raise FormatError(f"{where}: the word {word!r} has no spelling; must be a word, a tab and its units")
-        unknown = next((unit for unit in spelling if unit not in units), None)
+        unknown = None if units is None else next((unit for unit in spelling if unit not in units), None)
         if unknown is not None:
             raise FormatError(f"{where}: the unit {unknown!r} of the word {word!r} is not in the dictionary of units")
         found.append(Pronunciation(word, spelling))

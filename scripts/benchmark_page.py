@@ -1,0 +1,89 @@
+"""How benchmark.py shows its rows: lines of a table, JSON objects, a page in Markdown. Not a program of its own."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+TITLES = {
+    "soft-beam": "The soft beam, K = 3",
+    "dss": "Differentiable scheduled sampling, without any gold input",
+    "searnn": "SEARNN, at the sizes of the authors' code",
+    "rivals": "The rivals, with a beam of 10",
+    "dbd": "The differentiable beam search decoder, and decoding by its search",
+    "decode": "Decoding, against fairseq's own beam search of width 5",
+    "growth": "How the cost of the soft beam grows",
+    "data": "Preparation and scoring, against 10 s and 1 s",
+}
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Row(NamedTuple):
+    work: str
+    size: str
+    variant: str
+    against: str
+    time_ratio: float
+    bytes_ratio: float | None  # None where bytes are not measured
+    runs: int
+    memory_ratio: float | None = None  # with --memory: the peak of the process
+    memory_above_model_ratio: float | None = None  # and what of it lies above what it holds before an update
+
+
+def heading(memory: bool) -> list[str]:
+    columns = ["size", "variant", "against", "time", "saved bytes", *(["process", "above the model"] if memory else [])]
+    return [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+
+
+def as_line(row: Row, memory: bool) -> str:
+    ratios = [row.time_ratio, row.bytes_ratio, *([row.memory_ratio, row.memory_above_model_ratio] if memory else [])]
+    shown = ["–" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+    return f"| {' | '.join([row.size, row.variant, row.against, *shown])} |"
+
+
+def as_json(row: Row, memory: bool) -> str:
+    return json.dumps({name: value for name, value in row._asdict().items() if memory or "memory" not in name})
+
+
+def page(rows: list[Row], command: str, circumstances: str, memory: bool, picture: str | None) -> Iterator[str]:
+    """The lines of a page: a table for each work.
+
+    Args:
+        command: that measured the rows.
+        circumstances: of the measurement, a sentence or more.
+        picture: of the work `growth`, relative to the page.
+    """
+    yield from ("# What does it cost?", "", "`scripts/benchmark.py` wrote this page:", "")
+    yield from ("```bash", command, "```", "")
+    yield from (circumstances, "")
+    yield "A figure is a ratio to what the column *against* names, measured in the same run: a median over the turns."
+    yield "[cost.md](cost.md) says what is measured, and how cost is kept low."
+    for work in dict.fromkeys(row.work for row in rows):
+        yield from ("", f"## {TITLES[work]}", "")
+        if work == "growth" and picture is not None:
+            yield from (f"![Time and saved bytes of an update against V, K, T, B and alpha]({picture})", "")
+        yield from heading(memory)
+        yield from (as_line(row, memory) for row in rows if row.work == work)
+
+
+def load() -> float:
+    """How many processes of the machine wanted to run, on average over the last minute."""
+    return os.getloadavg()[0]
+
+
+def said_of(measured: str, threads: int, loads: list[float]) -> str:
+    """What is said of the circumstances: `measured`, and whether the machine was idle."""
+    cores = os.cpu_count() or 1
+    idle = max(loads) <= threads + 0.5
+    return (
+        f"{measured}. The machine has {cores} cores; its load average was between {min(loads):.1f} and "
+        f"{max(loads):.1f}: it was {'idle but for this' if idle else 'not idle, so the second digit is uncertain'}."
+    )
+
+
+def commit() -> str:
+    argv = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    return f", commit {done.stdout.strip()}" if done.returncode == 0 else ""

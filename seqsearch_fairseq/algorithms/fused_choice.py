@@ -1,0 +1,84 @@
+"""The choice of one step of the relaxed beam that keeps nothing of the size K * V.
+
+The scores of all candidates, `S[i, v] = s[i] + z_i[v] - Z_i`, are made, looked at, and dropped. What happens next
+depends on how peaked they are (`nearest.py`):
+
+* a few candidates carry all mass: `near_choice.py` keeps these, and E_p[W] for the gradient of the normaliser;
+* else `whole_choice.py` makes all scores and weights again in the backward pass.
+
+Both are exact to the precision of the scores' type. Gradients of the output layer and the embedding are handed from
+step to step (`shared_gradient.py`, `output_layer.py`).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from seqsearch_fairseq.algorithms.choice import Beams, Chosen, PlainChoice, Settings
+from seqsearch_fairseq.algorithms.near_choice import NearChoice
+from seqsearch_fairseq.algorithms.nearest import Ranking, nearest
+from seqsearch_fairseq.algorithms.output_layer import SearchedOutput
+from seqsearch_fairseq.algorithms.scored import Run, mean_output_rows, normalisers, penalty, total_scores
+from seqsearch_fairseq.algorithms.selection import Selection
+from seqsearch_fairseq.algorithms.shared_gradient import first_link
+from seqsearch_fairseq.algorithms.step import Step
+from seqsearch_fairseq.algorithms.whole_choice import WholeChoice
+
+
+def chooser(
+    step: Step, settings: Settings, steps: int, observe: Callable[[Selection], None] | None = None
+) -> Callable[[Tensor, Beams], Chosen]:
+    """What chooses in each step of a search: the fused form, or the plain one where that cannot or need not be.
+
+    Args:
+        step: the decoder.
+        settings: of the search.
+        steps: how many steps it will make.
+        observe: called with what each step chose; only the plain form can show it.
+    """
+    if observe is None and torch.is_grad_enabled() and step.output is not None:
+        return FusedChoice(step, settings, steps)
+    return PlainChoice(step, settings, observe)
+
+
+class FusedChoice:
+    """The choice of each step of one search, in turn. See `PlainChoice`, which it equals, and `chooser`."""
+
+    def __init__(self, step: Step, settings: Settings, steps: int):
+        layer, embedding = step.output, step.embedding
+        assert layer is not None
+        output = SearchedOutput(layer, steps, step.batch_size * settings.width)
+        dtype = torch.promote_types(embedding.dtype, torch.float32)
+        self._run = Run(settings, output, embedding.detach().to(dtype))
+        self._links = *output.links, first_link(embedding, dtype)
+
+    def __call__(self, features: Tensor, beams: Beams) -> Chosen:
+        """From the features of all beams (N, D) to what the step chooses."""
+        run, settings = self._run, self._run.settings
+        with torch.no_grad():
+            logits = run.output.logits(features)
+            normaliser = normalisers(logits) if run.output.normalized else None
+            log_z = None if normaliser is None else normaliser.log_z
+            total = total_scores(run, logits, log_z, beams).flatten(1)  # (B, K * V)
+            everything = total + penalty(run, beams)
+            ended = ~beams.going.squeeze(1)
+            ranking = Ranking(everything)
+            top = ranking.best(settings.width)
+            live = top.scores.isfinite()
+            few = nearest(ranking, top, everything.size(1), settings.alpha, settings.top_k, ended)
+            mean_rows = None if few is None or normaliser is None else mean_output_rows(run, normaliser)
+            places = torch.where(live, top.places, top.places[:, :1])
+            del normaliser, everything, ranking
+        if few is not None:
+            made = NearChoice.apply(features, beams.scores, *self._links, run, beams, few, log_z, mean_rows)
+        else:
+            made = WholeChoice.apply(features, beams.scores, *self._links, run, beams, total, places, log_z)
+        averages, found, *self._links = made
+        return self._chosen(averages, found, live)
+
+    def _chosen(self, averages: Tensor, found: Tensor, live: Tensor) -> Chosen:
+        width, vocabulary = self._run.settings.width, self._run.table.size(0)
+        soft_beams, scores, costs, inputs = averages.split([width, 1, 1, self._run.table.size(1)], dim=2)
+        beams, tokens = found // vocabulary, found % vocabulary
+        return Chosen(soft_beams, scores.squeeze(2), costs.squeeze(2), inputs, live, beams, tokens)
