@@ -1,11 +1,11 @@
 """The search of one utterance: what `plot_recognition.py utterance` draws."""
 
 import argparse
-import logging
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from recognition_checkpoint import load
 from recognition_picture import Moment, Search
 from torch import Tensor
 
@@ -27,6 +27,7 @@ def search_utterance(args: argparse.Namespace, weights: Mapping[str, float | Non
         UsageError: an option does not fit the data or the model, or the utterance has a word that the lexicon lacks.
     """
     model, task = load(args)
+    model = model.eval().float()
     task.load_dataset(args.gen_subset)
     dataset = task.dataset(args.gen_subset)
     if not 0 <= args.utterance < len(dataset):
@@ -59,27 +60,6 @@ def search_utterance(args: argparse.Namespace, weights: Mapping[str, float | Non
         gold=gold,
         moments=moments,
     )
-
-
-def load(args: argparse.Namespace):
-    """The model, on the CPU, and its task."""
-    from fairseq import checkpoint_utils
-
-    from seqsearch_fairseq import checkpoints
-    from seqsearch_fairseq.tasks.search_recognition import SearchRecognitionTask
-
-    logging.getLogger().setLevel(logging.WARNING)  # fairseq's import lets everybody's messages through
-    files = {name: getattr(args, name) for name in ("recognition_lexicon", "recognition_lm")}
-    changed = {"data": args.data, **{name: path for name, path in files.items() if path is not None}}
-    with checkpoints.loading(args.path):
-        (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([args.path], changed)
-    if not isinstance(task, SearchRecognitionTask):
-        raise UsageError(
-            f"{args.path} must be a checkpoint of --task search_recognition, it is of {type(task).__name__}"
-        )
-    if task.lexicon is None:
-        raise UsageError("a search needs words to find: say --recognition-lexicon")
-    return model.eval().float(), task
 
 
 def name_of(task, unit: int) -> str:

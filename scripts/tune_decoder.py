@@ -9,7 +9,6 @@ goes on where it was.
 import argparse
 import itertools
 import json
-import logging
 import math
 import random
 import sys
@@ -170,24 +169,13 @@ def measured(args: argparse.Namespace, left: list[Point]) -> Iterable[Found]:
 def read(args: argparse.Namespace):
     """The task, the model, and of each batch the emissions and the gold."""
     import torch
-    from fairseq import checkpoint_utils, utils
+    from fairseq import utils
+    from recognition_checkpoint import load
 
-    from seqsearch_fairseq import checkpoints
     from seqsearch_fairseq.algorithms.beam_decoder.search import Settings
     from seqsearch_fairseq.emissions import emit
-    from seqsearch_fairseq.tasks.search_recognition import SearchRecognitionTask
 
-    logging.getLogger().setLevel(logging.WARNING)  # fairseq's import lets everybody's messages through
-    files = {name: getattr(args, name) for name in ("recognition_lexicon", "recognition_lm")}
-    changed = {"data": args.data, **{name: path for name, path in files.items() if path is not None}}
-    with checkpoints.loading(args.path):
-        (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([args.path], changed)
-    if not isinstance(task, SearchRecognitionTask):
-        raise UsageError(
-            f"{args.path} must be a checkpoint of --task search_recognition, it is of {type(task).__name__}"
-        )
-    if task.lexicon is None:
-        raise UsageError("a search needs words to find: say --recognition-lexicon")
+    model, task = load(args)
     if not args.beam_threshold >= 0:
         raise UsageError(f"--beam-threshold must be at least 0, got {args.beam_threshold}")
     task.beam_settings = Settings(args.beam_size, args.beam_threshold, args.merge)

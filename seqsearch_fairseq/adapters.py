@@ -216,7 +216,7 @@ class FairseqStep:
     def output(self) -> OutputLayer | None:
         """See `Step.output`: of decoders whose output layer is a plain linear one."""
         found = _linear_output(self.decoder)
-        if found is None or self._local_scores not in LOCAL_SCORES:
+        if found is None:
             return None
         weight, bias = found
         dtype = self._autocast["dtype"] if self._autocast["enabled"] else weight.dtype

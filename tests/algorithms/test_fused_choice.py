@@ -3,6 +3,7 @@
 import gc
 import itertools
 import weakref
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -13,6 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from seqsearch_fairseq.algorithms import choice, fused_choice, selection
 from seqsearch_fairseq.algorithms.costs import weighted_hamming
+from seqsearch_fairseq.algorithms.nearest import nearest
 from seqsearch_fairseq.algorithms.relaxations import TOP_K
 from seqsearch_fairseq.algorithms.soft_beam import SoftBeam, direct_objective, hinge_objective, soft_beam
 from seqsearch_fairseq.algorithms.step import OutputLayer
@@ -168,8 +170,10 @@ def paths_taken(monkeypatch) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(120))
-def test_values_and_gradients_are_those_of_the_plain_form(seed, of_all):
+def test_values_and_gradients_are_those_of_the_plain_form(seed, of_all, monkeypatch):
     given = random_settings(seed)
+    if seed // len(VARIANTS) % 2 == 0:  # keep what weighs anything, however many they are
+        monkeypatch.setattr(fused_choice, "nearest", partial(nearest, share=1))
     plain = given.decoder.plain()
     torch.testing.assert_close(given.losses(given.decoder), given.losses(plain), rtol=1e-10, atol=1e-10)
     for mine, expected in zip(given.gradients(given.decoder), given.gradients(plain), strict=True):
