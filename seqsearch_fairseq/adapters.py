@@ -117,7 +117,7 @@ class FairseqStep:
 
     def start(self, beam_size: int) -> State:
         self._rows = self.encoder_out
-        if not _attends_to_shared_rows(self.decoder) or isinstance(self.decoder, _BEGIN_FROM_ENCODER):
+        if not attends_to_shared_rows(self.decoder) or isinstance(self.decoder, _BEGIN_FROM_ENCODER):
             device = self.embedding.device
             order = torch.arange(self.batch_size, device=device).repeat_interleave(beam_size)
             self._rows = self.model.encoder.reorder_encoder_out(self.encoder_out, order)  # N rows, one a beam
@@ -129,7 +129,7 @@ class FairseqStep:
         Raises:
             UsageError: the decoder mixes the encoder's output into its own state.
         """
-        if not _attends_to_shared_rows(self.decoder):
+        if not attends_to_shared_rows(self.decoder):
             raise UsageError(
                 f"{type(self.decoder).__name__} attends to words and outputs at once (--cross-self-attention), so "
                 "roll-outs cannot share a sentence's encoder output; train it without"
@@ -196,7 +196,7 @@ class FairseqStep:
 
     def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         tokens = torch.full((inputs.size(0), state.position + 1), self.bos, device=inputs.device)
-        begun = state.position > 0 and _attends_to_shared_rows(self.decoder)
+        begun = state.position > 0 and attends_to_shared_rows(self.decoder)
         rows = self.encoder_out if begun else self._rows
         cache = _to_cache(state)
         with (
@@ -229,7 +229,7 @@ class FairseqStep:
         return {f"{m._incremental_state_id}.attn_state" for m in modules if m is not None}
 
 
-def _attends_to_shared_rows(decoder: nn.Module) -> bool:
+def attends_to_shared_rows(decoder: nn.Module) -> bool:
     """Whether rows may share a sentence's encoder output: not where it is mixed into the decoder's own state."""
     return not any(getattr(layer, "cross_self_attention", False) for layer in getattr(decoder, "layers", []))
 
