@@ -14,7 +14,7 @@ CONTINUE_FLAGS=(--finetune-from-model "$BASE/checkpoint_best.pt" --lr "${SEARCH_
 case $METHOD in
     cross-entropy)
         train "$BASE" "${FLAGS[@]}" "${OBJECTIVE[@]}" \
-            --lr 1e-3 --lr-scheduler inverse_sqrt --warmup-updates "$WARMUP" --max-tokens 4000 --max-epoch "$EPOCHS"
+            --lr 1e-3 --lr-scheduler inverse_sqrt --warmup-updates "$WARMUP" --max-tokens "${BASE_TOKENS:-4000}" --max-epoch "$EPOCHS"
         ;;
     cross-entropy-continued | soft-beam-* | global-likelihood* | beam-search-optimization | minimum-risk)
         train "$MODEL" "${FLAGS[@]}" "${CONTINUE_FLAGS[@]}" --max-epoch "$SEARCH_EPOCHS" "${OBJECTIVE[@]}"
