@@ -15,6 +15,7 @@ from seqsearch_fairseq.algorithms.nearest import Ranking, nearest
 from seqsearch_fairseq.algorithms.relaxations import TOP_K
 
 SHARE = 4  # at most one candidate in so many is kept: of these the backward pass needs no second look
+ROUNDING = 512  # units in the last place; a model's scores change by some of them with the batch that a sentence is in
 
 
 class Selection(NamedTuple):
@@ -25,7 +26,7 @@ class Selection(NamedTuple):
     tokens: Tensor | None  # (B, M) which tokens these are; None: the vocabulary in order, M = V
     scores: Tensor  # (B, K) s'_j = sum P_j * S
     live: Tensor  # (B, K) bool: False where there are fewer than K candidates
-    best_beams: Tensor  # (B, K) hard backpointers: the beam of each P_j's largest weight
+    best_beams: Tensor  # (B, K) hard backpointers: the beam of each P_j's largest weight; of ties the first
     best_tokens: Tensor  # (B, K) and its token
 
     def soft_tokens(self, vocabulary: int) -> Tensor:
@@ -67,11 +68,13 @@ def select(total: Tensor, mask: Tensor, alpha: float, top_k: str) -> Selection:
         return select_from_all(total, mask, alpha, top_k)
     rows = torch.arange(scores.size(0), device=scores.device).unsqueeze(1)
     kept = scores[rows, nearest]  # (B, M); unlike `gather`, keeps no K * V scores for the backward pass
-    weights, mean, live, best = _choose(kept, allowed[rows, nearest], width, alpha, top_k)
+    weights, mean, live = _choose(kept, allowed[rows, nearest], width, alpha, top_k)
+    equal = _equals_of_the_best(kept, weights)
+    best = nearest.unsqueeze(1).masked_fill(~equal, scores.size(1)).amin(dim=2)  # in the order of the plain form
     beams, tokens = nearest // vocabulary, nearest % vocabulary
     is_beam = torch.nn.functional.one_hot(beams, width).to(weights.dtype)  # (B, M, K)
     soft_beams = torch.bmm(weights, is_beam)
-    return Selection(soft_beams, weights, tokens, mean, live, beams.gather(1, best), tokens.gather(1, best))
+    return Selection(soft_beams, weights, tokens, mean, live, best // vocabulary, best % vocabulary)
 
 
 def select_from_all(total: Tensor, mask: Tensor, alpha: float, top_k: str) -> Selection:
@@ -89,16 +92,34 @@ def only_candidate(live: Tensor, candidates: Tensor) -> Tensor:
 
 def _select_from_all(total: Tensor, mask: Tensor, alpha: float, top_k: str) -> tuple:
     width, vocabulary = total.shape[1:]
-    weights, mean, live, best = _choose(total.flatten(1), mask.flatten(1), width, alpha, top_k)
+    weights, mean, live = _choose(total.flatten(1), mask.flatten(1), width, alpha, top_k)
+    best = _equals_of_the_best(total.flatten(1), weights).byte().argmax(dim=2)
     by_candidate = weights.unflatten(2, (width, vocabulary))  # (B, K, K, V)
     return by_candidate.sum(dim=3), by_candidate.sum(dim=2), None, mean, live, best // vocabulary, best % vocabulary
 
 
 def _choose(scores: Tensor, mask: Tensor, width: int, alpha: float, top_k: str) -> tuple:
-    """The relaxed top-k among M candidates: weights (B, K, M), mean scores, live, and the largest weights' places."""
+    """The relaxed top-k among M candidates: weights (B, K, M), mean scores, and live."""
     weights, live = TOP_K[top_k](scores, mask, width, alpha)
     mean = torch.bmm(weights, torch.where(mask, scores, 0.0).unsqueeze(2)).squeeze(2)
-    return weights, mean, live, weights.detach().argmax(dim=2)
+    return weights, mean, live
+
+
+def rounding(dtype: torch.dtype) -> float:
+    """By what share of their size scores may differ through the order in which sums were made: such are ties."""
+    return ROUNDING * torch.finfo(dtype).eps
+
+
+@torch.no_grad()
+def _equals_of_the_best(scores: Tensor, weights: Tensor) -> Tensor:
+    """Which candidates are as good as that of each P_j's largest weight: (B, K, M) bool.
+
+    Beams that have collapsed offer the same candidates, and rounding alone would say whose history a hypothesis has.
+    """
+    largest, place = weights.max(dim=2, keepdim=True)
+    best = scores.gather(1, place.squeeze(2)).unsqueeze(2)  # (B, K, 1)
+    within = rounding(scores.dtype) * best.abs().clamp(min=1.0)
+    return ((scores.unsqueeze(1) - best).abs() <= within) & (weights >= 0.99 * largest)
 
 
 @torch.no_grad()

@@ -97,3 +97,17 @@ def test_the_bound_is_strict_enough():
     for alpha in torch.logspace(-1, 3, 15).tolist():
         chosen, plain = select(total, mask, alpha, "successive"), select_from_all(total, mask, alpha, "successive")
         torch.testing.assert_close(chosen.soft_tokens(40), plain.soft_tokens(40), rtol=0, atol=ROUNDING)
+
+
+@each_top_k
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("choose", [select, select_from_all])
+def test_between_beams_that_differ_by_rounding_alone_the_first_is_the_hard_backpointer(choose, dtype, top_k):
+    total, mask = problem(spread=3.0)
+    behind = (
+        4 * torch.finfo(dtype).eps * torch.tensor([[[0.0], [1.0], [2.0]], [[2.0], [1.0], [0.0]], [[1.0], [0.0], [2.0]]])
+    )
+    collapsed = total[:, :1].detach().to(dtype) - behind.to(dtype)
+    chosen = choose(collapsed, mask[:, :1].expand_as(mask), 50.0, top_k)
+    assert torch.equal(chosen.best_beams, torch.zeros_like(chosen.best_beams))
+    assert (chosen.soft_beams - 1 / 3).abs().max() < 0.01 or top_k == "successive"

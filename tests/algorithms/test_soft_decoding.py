@@ -6,7 +6,7 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from builders import Batch, first_that, is_hard, random_batch, smallest_gap
+from builders import Batch, TorchRecurrence, first_that, is_hard, random_batch, smallest_gap
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -177,6 +177,30 @@ def test_a_sentences_hypotheses_do_not_depend_on_its_batch(chosen, alpha):
     for b, sentence in enumerate(chosen):
         alone = soft_decode(batch.step.sentences([sentence]), options(batch, 3, alpha))[0]
         check(together[b], [as_oracle(h) for h in alone], [float(h.positional_scores.sum()) for h in alone])
+
+
+class Rounded(TorchRecurrence):
+    """A decoder whose scores differ as they do when sums are made in another order."""
+
+    seed = 0
+
+    def scores(self, features: torch.Tensor) -> torch.Tensor:
+        exact = super().scores(features)
+        noise = torch.randint(-8, 9, exact.shape, generator=torch.Generator().manual_seed(self.seed))
+        return exact + noise * torch.finfo(exact.dtype).eps
+
+
+@each_top_k
+@pytest.mark.parametrize("alpha", [1.0, 100.0])
+def test_rounding_does_not_say_which_of_equal_hypotheses_is_found(alpha, top_k):
+    batch = random_batch(0, lengths=(1,) * SENTENCES, vocabulary=V, masked=[MASKED])
+    step = batch.step.with_parameters([torch.zeros_like(each) for each in batch.step.parameters])
+    step.__class__ = Rounded
+    given = options(batch, 3, alpha, top_k=top_k, lengths=torch.tensor([4, 2, 3]))
+    found = []
+    for step.seed in range(5):  # all candidates tie, but for rounding
+        found.append([[h.tokens.tolist() for h in hypotheses] for hypotheses in soft_decode(step, given)])
+    assert all(each == found[0] for each in found)
 
 
 @pytest.mark.parametrize("alpha", [1.0, 10.0, HARD])
