@@ -1,0 +1,81 @@
+"""The candidate pass of a step: what the choice asks of the logits of all K * V candidates, and who finds it.
+
+`TorchPass` is made of torch's own operations. `kernels/candidate_pass.py` finds the same in one read of the logits on a
+GPU.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from seqsearch_fairseq.algorithms.choice import Beams
+from seqsearch_fairseq.algorithms.nearest import GroupedRanking, Ranking
+from seqsearch_fairseq.algorithms.scored import Run, mean_output_rows, normalisers, penalty, total_scores
+
+
+class CandidatePass(Protocol):
+    """What one look at the logits of a step finds, without gradient."""
+
+    log_z: Tensor | None  # (N,) the log normalisers; None where the scores are the logits
+
+    @property
+    def ranking(self) -> GroupedRanking:
+        """Of the scores S of all candidates; places are `i * V + v`."""
+
+    def mean_output_rows(self) -> Tensor:
+        """E_p[W]: (N, D); where there are normalisers."""
+
+    def total_scores(self) -> Tensor:
+        """S: (B, K * V), finite also where nothing is a candidate. The last thing that can be asked."""
+
+
+class TorchPass:
+    """See `CandidatePass`."""
+
+    def __init__(self, run: Run, features: Tensor, beams: Beams):
+        logits = run.output.logits(features)
+        self._run, self._normalisers = run, normalisers(logits) if run.output.normalized else None
+        self.log_z = None if self._normalisers is None else self._normalisers.log_z
+        self._total = total_scores(run, logits, self.log_z, beams).flatten(1)
+        self.ranking = Ranking(self._total + penalty(run, beams))
+
+    def mean_output_rows(self) -> Tensor:
+        assert self._normalisers is not None
+        return mean_output_rows(self._run, self._normalisers)
+
+    def total_scores(self) -> Tensor:
+        return self._total
+
+
+def candidate_pass(kernel: str, device: torch.device) -> Callable[[Run, Tensor, Beams], CandidatePass]:
+    """What makes the passes of a search, from its run, a step's features (N, D) and its beams.
+
+    Args:
+        kernel: a name of `KERNELS`.
+        device: of the model.
+
+    Raises:
+        ValueError: there is no such kernel, or it cannot run here.
+    """
+    if kernel not in KERNELS:
+        raise ValueError(f"`kernel` must be one of {', '.join(KERNELS)}, got {kernel}")
+    return KERNELS[kernel](device)
+
+
+def _triton_pass(device: torch.device) -> Callable[[Run, Tensor, Beams], CandidatePass]:
+    from seqsearch_fairseq.algorithms.kernels import why_not
+
+    reason = why_not(device)
+    if reason is not None:
+        raise ValueError(f"`kernel` triton {reason}")
+    from seqsearch_fairseq.algorithms.kernels.candidate_pass import TritonPass  # imports triton
+
+    return TritonPass
+
+
+KERNELS: dict[str, Callable[[torch.device], Callable[[Run, Tensor, Beams], CandidatePass]]] = {
+    "torch": lambda device: TorchPass,
+    "triton": _triton_pass,
+}
