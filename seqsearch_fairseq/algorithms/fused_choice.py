@@ -66,11 +66,12 @@ class FusedChoice:
             few = nearest(look.ranking, top, n, settings.alpha, settings.top_k, ended)
             mean_rows = None if few is None or look.log_z is None else look.mean_output_rows()
             places = torch.where(live, top.places, top.places[:, :1])
+            log_z, total = look.log_z, None if few is not None else look.total_scores()
+            del look  # what it made is as large as the scores
         if few is not None:
-            made = NearChoice.apply(features, beams.scores, *self._links, run, beams, few, look.log_z, mean_rows)
+            made = NearChoice.apply(features, beams.scores, *self._links, run, beams, few, log_z, mean_rows)
         else:
-            total = look.total_scores()
-            made = WholeChoice.apply(features, beams.scores, *self._links, run, beams, total, places, look.log_z)
+            made = WholeChoice.apply(features, beams.scores, *self._links, run, beams, total, places, log_z)
         averages, found, *self._links = made
         return self._chosen(averages, found, live)
 

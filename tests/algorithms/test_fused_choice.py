@@ -56,6 +56,7 @@ class Problem(NamedTuple):
     alpha: float
     top_k: str
     hinge: bool
+    kernel: str = "torch"
 
     def losses(self, decoder: Decoder) -> Tensor:
         found = self.search(decoder)
@@ -66,7 +67,7 @@ class Problem(NamedTuple):
     def search(self, decoder: Decoder) -> SoftBeam:
         costs = weighted_hamming(self.gold, self.wrong)
         arguments = decoder, self.lengths, costs, self.beam_size, self.alpha, self.candidates, self.top_k, self.hinge
-        return soft_beam(*arguments)
+        return soft_beam(*arguments, kernel=self.kernel)
 
     def gradients(self, decoder: Decoder) -> list[Tensor]:
         leaves = [leaf for leaf in decoder.parameters if leaf.requires_grad]

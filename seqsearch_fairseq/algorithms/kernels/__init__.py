@@ -1,4 +1,4 @@
-"""Kernels in Triton, an optional package: the modules in here import it, and are themselves imported where it is used."""
+"""Kernels in Triton, an optional package. The modules in here import it; they are imported only when they are used."""
 
 import importlib.util
 import os

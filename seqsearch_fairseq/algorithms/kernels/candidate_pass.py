@@ -15,8 +15,9 @@ each block, and the number of near candidates need not be known before it.
 S is `(z + d) + (s - Z)` in every kernel, in this order: adding the same number keeps an order, so a tile's maximum is
 exactly its best candidate's score.
 
-E_p[W] is left to cuBLAS, whose product runs at the rate of the hardware. Another kernel writes the weights exp(z - max z) for it in the
-product's own type, and only for the steps that need them. Numbers are float32 in the kernels, float64 where the logits are.
+E_p[W] is left to cuBLAS, whose product runs at the rate of the hardware. Another kernel writes the weights
+exp(z - max z) for it in the product's own type, and only for the steps that need them. Numbers are float32 in the
+kernels, float64 where the logits are.
 """
 
 import math
@@ -37,7 +38,7 @@ TYPES = {torch.float32: tl.float32, torch.float64: tl.float64}
 NOTHING = tl.constexpr(float("-inf"))
 
 
-# ----------------------------------------------------------------------------------------------------------- the kernels
+# --------------------------------------------------------------------------------------------------------- the kernels
 
 
 @triton.jit
@@ -133,7 +134,7 @@ def _exponentials(logits, tops, weights, vocabulary, BLOCK: tl.constexpr, REAL: 
     tl.store(weights + here, tl.exp(z - tl.load(tops + row)).to(weights.dtype.element_ty), mask=inside)
 
 
-# --------------------------------------------------------------------------------------------------------- what calls them
+# ----------------------------------------------------------------------------------------------------- what calls them
 
 
 class TritonPass:
@@ -206,5 +207,5 @@ class _Tiles(GroupedRanking):
 
 
 def tile_size(n: int) -> int:
-    """Tokens of a tile, of n candidates: a power of two, so that tiles are about `SHARE` times as many as its tokens."""
+    """How many tokens a tile has, of n candidates: tiles are about `SHARE` times as many, up to a power of two."""
     return min(LARGEST, max(SMALLEST, triton.next_power_of_2(math.isqrt(n // SHARE))))
