@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from seqsearch_fairseq.algorithms import kernels
 from seqsearch_fairseq.algorithms.choice import Beams
 from seqsearch_fairseq.algorithms.nearest import GroupedRanking, Ranking
 from seqsearch_fairseq.algorithms.scored import Run, mean_output_rows, normalisers, penalty, total_scores
@@ -49,33 +50,41 @@ class TorchPass:
         return self._total
 
 
-def candidate_pass(kernel: str, device: torch.device) -> Callable[[Run, Tensor, Beams], CandidatePass]:
-    """What makes the passes of a search, from its run, a step's features (N, D) and its beams.
+Make = Callable[[Run, Tensor, Beams], CandidatePass]  # from a step's features (N, D) and its beams
+
+
+def _triton() -> Make:
+    from seqsearch_fairseq.algorithms.kernels.candidate_pass import TritonPass  # imports triton, which is optional
+
+    return TritonPass
+
+
+KERNELS: dict[str, Callable[[], Make]] = {"torch": lambda: TorchPass, "triton": _triton}
+
+
+def candidate_pass(kernel: str, device: torch.device) -> Make:
+    """What makes the passes of a search.
 
     Args:
         kernel: a name of `KERNELS`.
         device: of the model.
 
     Raises:
-        ValueError: there is no such kernel, or it cannot run here.
+        ValueError: there is no such kernel, or it cannot run there.
     """
     if kernel not in KERNELS:
         raise ValueError(f"`kernel` must be one of {', '.join(KERNELS)}, got {kernel}")
-    return KERNELS[kernel](device)
-
-
-def _triton_pass(device: torch.device) -> Callable[[Run, Tensor, Beams], CandidatePass]:
-    from seqsearch_fairseq.algorithms.kernels import why_not
-
-    reason = why_not(device)
+    reason = why_not(kernel, device)
     if reason is not None:
-        raise ValueError(f"`kernel` triton {reason}")
-    from seqsearch_fairseq.algorithms.kernels.candidate_pass import TritonPass  # imports triton
-
-    return TritonPass
+        raise ValueError(f"`kernel` {kernel} {reason}")
+    return KERNELS[kernel]()
 
 
-KERNELS: dict[str, Callable[[torch.device], Callable[[Run, Tensor, Beams], CandidatePass]]] = {
-    "torch": lambda device: TorchPass,
-    "triton": _triton_pass,
-}
+def why_not(kernel: str, device: torch.device | None) -> str | None:
+    """What a kernel needs and does not have, as the end of a sentence; None where it can run.
+
+    Args:
+        kernel: a name of `KERNELS`.
+        device: of the model; None where that is not known yet.
+    """
+    return kernels.why_not(device) if kernel == "triton" else None

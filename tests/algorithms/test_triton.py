@@ -18,7 +18,7 @@ from seqsearch_fairseq.algorithms.scored import Run
 from seqsearch_fairseq.algorithms.step import OutputLayer
 
 pytest.importorskip("triton", reason="needs the package triton (the extra `gpu`)")
-from seqsearch_fairseq.algorithms.kernels import candidate_pass as kernels  # noqa: E402  (imports triton)
+from seqsearch_fairseq.algorithms.kernels import candidate_pass as kernels
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # there in the interpreter: see conftest.py
 
@@ -93,7 +93,7 @@ def agree(given: Case, rtol: float) -> None:
     else:
         close(mine.log_z, expected.log_z)
         narrow = given.run.output.weight.dtype in (torch.bfloat16, torch.float16)  # the type of that product
-        close(mine.mean_output_rows(), expected.mean_output_rows(), rtol=1e-2 if narrow else rtol)
+        close(mine.mean_output_rows(), expected.mean_output_rows(), **({"rtol": 0.0, "atol": 0.02} if narrow else {}))
     total = expected.total_scores()
     width = given.run.settings.width
     for count in {width, min(40, given.n)}:
@@ -213,8 +213,8 @@ def same(mine: list[Tensor], expected: list[Tensor], precision: float) -> None:
 @pytest.mark.parametrize("seed", range(24))  # all variants
 def test_losses_and_gradients_are_torchs(seed, monkeypatch):
     given = on_device(random_settings(seed))
-    if seed % 2 == 0:  # keep what weighs anything, however many they are
-        monkeypatch.setattr(fused_choice, "nearest", partial(nearest, share=1))
+    if seed % 2 == 0:  # keep what weighs anything, also if it is much
+        monkeypatch.setattr(fused_choice, "nearest", partial(nearest, share=4))
     same(in_triton(given, given.decoder), in_torch(given, given.decoder), 1e-9)
 
 

@@ -32,6 +32,7 @@ from seqsearch_fairseq.algorithms.nearest import Best, GroupedRanking
 from seqsearch_fairseq.algorithms.scored import Run, costs_at, total_scores
 
 BLOCK = 2048  # tokens of a row that a program of the large kernel reads
+AT_ONCE = 512  # candidates that a program of the kernel of few tiles reads
 SMALLEST, LARGEST = 16, 128  # tokens of a tile
 SHARE = 16  # the more tiles, the more maxima to go through; the fewer, the more candidates that are sorted
 TYPES = {torch.float32: tl.float32, torch.float64: tl.float64}
@@ -110,19 +111,22 @@ def _merge(
 def _members(
     groups, logits, candidates, costs, shifts,  # (B, G), (N, V), (V,), (B, V), (N,)
     found, places,  # (B, G * TILE)
-    vocabulary, width, tiles,
-    AUGMENTED: tl.constexpr, TILE: tl.constexpr, REAL: tl.constexpr,
+    vocabulary, width, tiles, count,
+    AUGMENTED: tl.constexpr, TILES: tl.constexpr, TILE: tl.constexpr, REAL: tl.constexpr,
 ):  # fmt: skip
-    """All candidates of one tile. The grid is (B, G)."""
-    sentence, at = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    slot = sentence * tl.num_programs(1) + at
-    group = tl.load(groups + slot)
-    beam, lane = group // tiles, tl.arange(0, TILE)
-    tokens = (group % tiles) * TILE + lane
-    row, inside = sentence * width + beam, tokens < vocabulary
-    z, scores = _scores_of(row, tokens, inside, logits, candidates, costs, vocabulary, width, AUGMENTED, REAL)
-    tl.store(found + slot * TILE + lane, scores + tl.load(shifts + row))
-    tl.store(places + slot * TILE + lane, beam * vocabulary + tl.minimum(tokens, vocabulary - 1))
+    """All candidates of some of the G tiles of a sentence. The grid is (B, G / TILES)."""
+    sentence, at = tl.program_id(0).to(tl.int64), tl.program_id(1) * TILES + tl.arange(0, TILES)
+    slot, here = sentence * count + at, at < count
+    group = tl.load(groups + slot, mask=here, other=0)
+    lane, row = tl.arange(0, TILE)[None, :], sentence * width + group // tiles
+    tokens = (group % tiles)[:, None] * TILE + lane
+    inside = here[:, None] & (tokens < vocabulary)
+    z, scores = _scores_of(row[:, None], tokens, inside, logits, candidates, costs, vocabulary, width, AUGMENTED, REAL)
+    scores += tl.load(shifts + row, mask=here, other=0.0)[:, None]
+    there = slot[:, None] * TILE + lane
+    tl.store(found + there, scores, mask=here[:, None])
+    place = (group // tiles)[:, None] * vocabulary + tl.minimum(tokens, vocabulary - 1)
+    tl.store(places + there, place, mask=here[:, None])
 
 
 @triton.jit
@@ -199,9 +203,10 @@ class _Tiles(GroupedRanking):
         scores = self._shifts.new_empty(batch, count * self._tile)
         places = torch.empty_like(scores, dtype=torch.int64)
         width, vocabulary = self._maxima.size(1) // self._tiles, self._read[0].size(1)
-        _members[(batch, count)](
-            groups.contiguous(), *self._read, self._shifts, scores, places, vocabulary, width, self._tiles,
-            AUGMENTED=self._augmented, TILE=self._tile, REAL=TYPES[scores.dtype],
+        at_once = AT_ONCE // self._tile
+        _members[(batch, triton.cdiv(count, at_once))](
+            groups.contiguous(), *self._read, self._shifts, scores, places, vocabulary, width, self._tiles, count,
+            AUGMENTED=self._augmented, TILES=at_once, TILE=self._tile, REAL=TYPES[scores.dtype],
         )  # fmt: skip
         return Best(scores, places)
 
