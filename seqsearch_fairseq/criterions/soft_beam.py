@@ -86,7 +86,8 @@ class SoftBeamCriterion(AnnealedCriterion):
 
     def objective(self, batch: SearchBatch) -> Objective:
         cfg, alpha = self.cfg, self.alpha
-        self._check_kernel(batch.gold.device)
+        if torch.is_grad_enabled():  # a validation on a CPU does without
+            self._check_kernel(batch.gold.device)
         costs = weighted_hamming(batch.gold, self.wrong.to(batch.gold.device))
         result = soft_beam(
             batch.step,

@@ -14,13 +14,17 @@ def why_not(device: torch.device | None = None) -> str | None:
     Args:
         device: of the model; None where that is not known yet.
     """
-    if importlib.util.find_spec("triton") is None:
+    if not installed():
         return "needs the package triton, which is not installed (the extra `gpu`)"
     if device is not None and device.type != "cuda" and not _interpreted():
         return (
             f"needs the model on a GPU, or {INTERPRETER}=1 in the environment, which is slow; got a model on {device}"
         )
     return None
+
+
+def installed() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def _interpreted() -> bool:
