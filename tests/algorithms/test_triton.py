@@ -1,6 +1,10 @@
 """The candidate pass in Triton against torch's: in Triton's interpreter, or on a GPU where there is one."""
 
+import os
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -12,6 +16,7 @@ from seqsearch_fairseq.algorithms import fused_choice
 from seqsearch_fairseq.algorithms.candidate_pass import TorchPass
 from seqsearch_fairseq.algorithms.choice import Beams, Settings
 from seqsearch_fairseq.algorithms.costs import weighted_hamming
+from seqsearch_fairseq.algorithms.kernels import INTERPRETER
 from seqsearch_fairseq.algorithms.nearest import Best, nearest
 from seqsearch_fairseq.algorithms.output_layer import SearchedOutput
 from seqsearch_fairseq.algorithms.scored import Run
@@ -248,3 +253,14 @@ def test_both_paths_are_taken(top_k, monkeypatch):
         given = on_device(problem(5, top_k=top_k, spread=spread, alpha=spread))
         same(in_triton(given, given.decoder), in_torch(given, given.decoder), 1e-9)
     assert set(taken) == {"NearChoice", "WholeChoice"}
+
+
+@pytest.mark.parametrize("capability", [80, 90], ids=["A100", "H100"])
+def test_the_kernels_compile_for_a_gpu_that_need_not_be_there(capability, tmp_path):
+    program = Path(__file__).parents[1] / "compiled_kernels.py"
+    env = {name: value for name, value in os.environ.items() if name != INTERPRETER} | {
+        "TRITON_CACHE_DIR": str(tmp_path)
+    }
+    done = subprocess.run([sys.executable, program, str(capability)], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) >= 4 * len(kernels.KERNELS)  # for each type of logits

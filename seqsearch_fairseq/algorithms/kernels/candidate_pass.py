@@ -138,6 +138,8 @@ def _exponentials(logits, tops, weights, vocabulary, BLOCK: tl.constexpr, REAL: 
     tl.store(weights + here, tl.exp(z - tl.load(tops + row)).to(weights.dtype.element_ty), mask=inside)
 
 
+KERNELS = _survey, _merge, _members, _exponentials
+
 # ----------------------------------------------------------------------------------------------------- what calls them
 
 

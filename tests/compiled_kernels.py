@@ -1,0 +1,47 @@
+"""Compile every Triton kernel for a GPU that need not be there, in a process that does not interpret them.
+
+Called as `python compiled_kernels.py CAPABILITY`; prints what was compiled, and fails with the compiler's message.
+"""
+
+import sys
+from itertools import product
+from pathlib import Path
+
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from seqsearch_fairseq.algorithms.kernels import candidate_pass
+
+REAL = {
+    "*bf16": "fp32",
+    "*fp16": "fp32",
+    "*fp32": "fp32",
+    "*fp64": "fp64",
+}  # the type of logits -> of what is made of it
+LARGE = {"candidates": "*u8", "live": "*u8", "groups": "*i64", "places": "*i64"}
+INTEGERS = {"vocabulary", "width", "tiles", "blocks", "count", "beams"}
+FLAGS = {"NORMALIZED", "AUGMENTED"}
+SIZES = {"TILES": 16, "TILE": 32, "BLOCKS": 16, "BLOCK": 512, "WIDE": 4}
+
+
+def compile_all(kernel, capability: int) -> None:
+    names = kernel.arg_names
+    for logits, *flags in product(REAL, *([True, False] for name in names if name in FLAGS)):
+        fixed = dict(zip((name for name in names if name in FLAGS), flags, strict=True))
+        fixed |= {name: size for name, size in SIZES.items() if name in names}
+        if "REAL" in names:
+            fixed["REAL"] = getattr(tl, {"fp32": "float32", "fp64": "float64"}[REAL[logits]])
+        types = {name: "i32" for name in INTEGERS} | LARGE | {"logits": logits, "weights": logits, "alpha": "fp32"}
+        signature = {name: "constexpr" if name in fixed else types.get(name, f"*{REAL[logits]}") for name in names}
+        at = {(names.index(name),): value for name, value in fixed.items()}
+        made = triton.compile(ASTSource(kernel, signature, at), target=GPUTarget("cuda", capability, 32))
+        print(kernel.__name__, logits, fixed, f"{len(made.asm['cubin'])} bytes")
+
+
+if __name__ == "__main__":
+    for kernel in candidate_pass.KERNELS:
+        compile_all(kernel, int(sys.argv[1]))
