@@ -14,6 +14,7 @@ from seqsearch_fairseq.algorithms import kernels
 from seqsearch_fairseq.algorithms.choice import Beams
 from seqsearch_fairseq.algorithms.nearest import GroupedRanking, Ranking
 from seqsearch_fairseq.algorithms.scored import Run, mean_output_rows, normalisers, penalty, total_scores
+from seqsearch_fairseq.algorithms.whole_choice import TorchWhole, Whole
 
 
 class CandidatePass(Protocol):
@@ -28,8 +29,8 @@ class CandidatePass(Protocol):
     def mean_output_rows(self) -> Tensor:
         """E_p[W]: (N, D); where there are normalisers."""
 
-    def total_scores(self) -> Tensor:
-        """S: (B, K * V), finite also where nothing is a candidate. The last thing that can be asked."""
+    def whole(self) -> Whole:
+        """The choice among all candidates. It holds no more of the pass than it needs."""
 
 
 class TorchPass:
@@ -37,7 +38,8 @@ class TorchPass:
 
     def __init__(self, run: Run, features: Tensor, beams: Beams):
         logits = run.output.logits(features)
-        self._run, self._normalisers = run, normalisers(logits) if run.output.normalized else None
+        self._run, self._beams = run, beams
+        self._normalisers = normalisers(logits) if run.output.normalized else None
         self.log_z = None if self._normalisers is None else self._normalisers.log_z
         self._total = total_scores(run, logits, self.log_z, beams).flatten(1)
         self.ranking = Ranking(self._total + penalty(run, beams))
@@ -46,8 +48,8 @@ class TorchPass:
         assert self._normalisers is not None
         return mean_output_rows(self._run, self._normalisers)
 
-    def total_scores(self) -> Tensor:
-        return self._total
+    def whole(self) -> Whole:
+        return TorchWhole(self._run, self._beams, self._total)
 
 
 Make = Callable[[Run, Tensor, Beams], CandidatePass]  # from a step's features (N, D) and its beams

@@ -18,7 +18,7 @@ from torch import Tensor
 from seqsearch_fairseq.algorithms.candidate_pass import candidate_pass
 from seqsearch_fairseq.algorithms.choice import Beams, Chosen, PlainChoice, Settings
 from seqsearch_fairseq.algorithms.near_choice import NearChoice
-from seqsearch_fairseq.algorithms.nearest import nearest
+from seqsearch_fairseq.algorithms.nearest import Best, nearest
 from seqsearch_fairseq.algorithms.output_layer import SearchedOutput
 from seqsearch_fairseq.algorithms.scored import Run
 from seqsearch_fairseq.algorithms.selection import Selection
@@ -65,13 +65,13 @@ class FusedChoice:
             n, ended = settings.width * run.table.size(0), ~beams.going.squeeze(1)
             few = nearest(look.ranking, top, n, settings.alpha, settings.top_k, ended)
             mean_rows = None if few is None or look.log_z is None else look.mean_output_rows()
-            places = torch.where(live, top.places, top.places[:, :1])
-            log_z, total = look.log_z, None if few is not None else look.total_scores()
+            top = Best(*(torch.where(live, column, column[:, :1]) for column in top))
+            log_z, whole = look.log_z, look.whole() if few is None else None
             del look  # what it made is as large as the scores
         if few is not None:
             made = NearChoice.apply(features, beams.scores, *self._links, run, beams, few, log_z, mean_rows)
         else:
-            made = WholeChoice.apply(features, beams.scores, *self._links, run, beams, total, places, log_z)
+            made = WholeChoice.apply(features, beams.scores, *self._links, run, beams, whole, top, log_z)
         averages, found, *self._links = made
         return self._chosen(averages, found, live)
 

@@ -28,15 +28,16 @@ import triton.language as tl
 from torch import Tensor
 
 from seqsearch_fairseq.algorithms.choice import Beams
+from seqsearch_fairseq.algorithms.kernels.types import NOTHING, TYPES
+from seqsearch_fairseq.algorithms.kernels.whole import TritonWhole
 from seqsearch_fairseq.algorithms.nearest import Best, GroupedRanking
 from seqsearch_fairseq.algorithms.scored import Run, costs_at, total_scores
+from seqsearch_fairseq.algorithms.whole_choice import TorchWhole, Whole
 
 BLOCK = 2048  # tokens of a row that a program of the large kernel reads
 AT_ONCE = 512  # candidates that a program of the kernel of few tiles reads
 SMALLEST, LARGEST = 16, 128  # tokens of a tile
 SHARE = 16  # the more tiles, the more maxima to go through; the fewer, the more candidates that are sorted
-TYPES = {torch.float32: tl.float32, torch.float64: tl.float64}
-NOTHING = tl.constexpr(float("-inf"))
 
 
 # --------------------------------------------------------------------------------------------------------- the kernels
@@ -171,7 +172,7 @@ class TritonPass:
             largest, sums, maxima, scores, live, log_z, tops, shifts, tiles, blocks,
             **flags, BLOCKS=triton.next_power_of_2(blocks), TILES=min(1024, triton.next_power_of_2(tiles)),
         )  # fmt: skip
-        self._logits, self._tops = logits, tops
+        self._logits, self._tops, self._shifts = logits, tops, shifts
         self.log_z = log_z if run.output.normalized else None
         self.ranking = _Tiles(maxima.view(len(beams.scores), -1), read, shifts, tiles, tile, self._costs is not None)
 
@@ -187,9 +188,11 @@ class TritonPass:
         _exponentials[grid](self._logits, self._tops, weights, vocabulary, BLOCK=block, REAL=TYPES[self._real])
         return self._run.output.times_weight(weights).to(self._real) / (self.log_z - self._tops).exp_().unsqueeze(1)
 
-    def total_scores(self) -> Tensor:
-        logits = self._logits.to(self._real)
-        return total_scores(self._run, logits, self.log_z, self._beams).flatten(1)
+    def whole(self) -> Whole:
+        if self._run.settings.top_k == "squared-distance":
+            return TritonWhole(self._run, self._beams, self._logits, self._shifts)
+        total = total_scores(self._run, self._logits.to(self._real), self.log_z, self._beams)
+        return TorchWhole(self._run, self._beams, total.flatten(1))
 
 
 class _Tiles(GroupedRanking):
