@@ -51,6 +51,16 @@ class Case(NamedTuple):
     def n(self) -> int:
         return self.run.settings.width * self.run.table.size(0)
 
+    @property
+    def total(self) -> Tensor:
+        """S: (B, K * V), by its definition."""
+        logits = self.run.output.given.to(self.beams.scores.dtype)
+        local = torch.log_softmax(logits, dim=1) if self.run.output.normalized else logits
+        total = self.beams.scores.unsqueeze(2) + local.view(*self.beams.scores.shape, -1)
+        if self.run.settings.cost_augmented:
+            total = total + self.run.settings.costs.at(0).unsqueeze(1)
+        return total.flatten(1)
+
     def passes(self) -> tuple:
         return kernels.TritonPass(*self), TorchPass(*self)
 
@@ -65,6 +75,7 @@ def case(
     augmented: bool = False,
     spread: float = 4.0,
     dead: int = 0,
+    alpha: float = 1.0,
 ) -> Case:
     """Random logits (N, V), `dead` beams of the first sentence being dead, and two tokens being no candidates."""
     draws = torch.Generator().manual_seed(seed)
@@ -84,7 +95,7 @@ def case(
     logits, candidates, gold, wrong, live, scores, weight = (
         tensor.to(DEVICE) for tensor in (logits, candidates, gold, wrong, live, scores, weight)
     )
-    settings = Settings(width, 1.0, "squared-distance", candidates, weighted_hamming(gold, wrong), augmented)
+    settings = Settings(width, alpha, "squared-distance", candidates, weighted_hamming(gold, wrong), augmented)
     beams = Beams(0, scores, live, torch.ones(batch, 1, dtype=torch.bool, device=DEVICE))
     return Case(Run(settings, Given(logits, weight, normalized), weight), weight[: batch * width], beams)
 
@@ -99,7 +110,7 @@ def agree(given: Case, rtol: float) -> None:
         close(mine.log_z, expected.log_z)
         narrow = given.run.output.weight.dtype in (torch.bfloat16, torch.float16)  # the type of that product
         close(mine.mean_output_rows(), expected.mean_output_rows(), **({"rtol": 0.0, "atol": 0.02} if narrow else {}))
-    total = expected.total_scores()
+    total = given.total
     width = given.run.settings.width
     for count in {width, min(40, given.n)}:
         same_best(mine.ranking.best(count), expected.ranking.best(count), total, close)
@@ -108,7 +119,6 @@ def agree(given: Case, rtol: float) -> None:
     found, theirs = (above(made.ranking.above(lowest, width, given.n), lowest) for made in (mine, expected))
     same_best(found, theirs, total, close)
     assert mine.ranking.above(lowest, width, 0) is None or not (total > lowest.unsqueeze(1)).any()
-    close(mine.total_scores(), total)
 
 
 def above(found: Best, lowest: Tensor) -> Best:
@@ -162,7 +172,7 @@ def test_logits_of_minus_infinity_are_never_found(share):
     torch.testing.assert_close(mine.log_z, expected.log_z, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(mine.mean_output_rows(), expected.mean_output_rows(), rtol=1e-5, atol=1e-5)
     for count in (3, 30):
-        same_best(mine.ranking.best(count), expected.ranking.best(count), expected.total_scores(), _close)
+        same_best(mine.ranking.best(count), expected.ranking.best(count), given.total, _close)
 
 
 def test_scores_that_tie_are_each_found_once():
@@ -183,6 +193,53 @@ def test_a_score_that_is_no_number_is_the_first_that_is_found(normalized):
 
 def _close(mine: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-5)
+
+
+# ---------------------------------------------------------------------------------------- the choice among all of them
+
+
+def whole_choices_agree(given: Case, precision: float) -> None:
+    """The averages, and the way back from a random gradient of them."""
+    run, beams = given.run, given.beams
+    mine, expected = given.passes()
+    top = expected.ranking.best(run.settings.width)
+    top = Best(*(torch.where(top.scores.isfinite(), column, column[:, :1]) for column in top))
+    found = [made.whole().averages(top.places, top.scores) for made in (mine, expected)]
+    same([found[0].values], [found[1].values], precision)
+    assert torch.equal(found[0].best, found[1].best)
+    gradient = torch.randn(found[1].values.shape, dtype=torch.float64).to(found[1].values)
+    back = [
+        type(made.whole()).back(run, beams, given.features, expected.log_z, top.places, averages.kept, gradient)
+        for made, averages in zip((mine, expected), found, strict=True)
+    ]
+    same(list(back[0]), list(back[1]), precision)
+
+
+@each_type
+@pytest.mark.parametrize("width", range(1, 9))
+@pytest.mark.parametrize("alpha", [0.1, 3.0])
+def test_all_candidates_are_weighed_as_torch_weighs_them(dtype, width, alpha):
+    given = case(width, dtype, vocabulary=130 * width, width=width, spread=1.0, alpha=alpha)
+    whole_choices_agree(given, 1e-12 if dtype == torch.float64 else 1e-4)
+
+
+@pytest.mark.parametrize("normalized", [True, False], ids=["log-probs", "logits"])
+@pytest.mark.parametrize("augmented", [True, False])
+@pytest.mark.parametrize("dead", [0, 2])
+@pytest.mark.parametrize("vocabulary", [4, 1500])
+def test_all_candidates_with_costs_and_dead_beams(normalized, augmented, dead, vocabulary):
+    given = case(1, torch.float64, vocabulary, normalized=normalized, augmented=augmented, dead=dead, spread=1.0)
+    whole_choices_agree(given, 1e-12)
+
+
+def test_logits_of_minus_infinity_weigh_nothing():
+    given = case(2, torch.float64, spread=1.0)
+    given.run.output.given[:, 5:90] = -torch.inf
+    finite = given.run.output.given.masked_fill(given.run.output.given.isinf(), -1e4)
+    low = given._replace(run=given.run._replace(output=Given(finite, given.run.output.weight, True)))
+    top = low.passes()[1].ranking.best(3)
+    mine, expected = given.passes()[0].whole(), low.passes()[1].whole()
+    same([mine.averages(*reversed(top)).values], [expected.averages(*reversed(top)).values], 1e-12)
 
 
 # ---------------------------------------------------------------------------------------------------- the whole search

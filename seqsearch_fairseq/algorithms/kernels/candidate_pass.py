@@ -131,12 +131,13 @@ def _members(
 
 
 @triton.jit
-def _exponentials(logits, tops, weights, vocabulary, BLOCK: tl.constexpr, REAL: tl.constexpr):
+def _exponentials(logits, tops, exponentials, vocabulary, BLOCK: tl.constexpr, REAL: tl.constexpr):
     """`exp(z - max z)`. The grid is (N, V / BLOCK)."""
     row, tokens = tl.program_id(0).to(tl.int64), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     here, inside = row * vocabulary + tokens, tokens < vocabulary
     z = tl.load(logits + here, mask=inside, other=NOTHING).to(REAL)
-    tl.store(weights + here, tl.exp(z - tl.load(tops + row)).to(weights.dtype.element_ty), mask=inside)
+    weights = tl.exp(z - tl.load(tops + row))
+    tl.store(exponentials + here, weights.to(exponentials.dtype.element_ty), mask=inside)
 
 
 KERNELS = _survey, _merge, _members, _exponentials

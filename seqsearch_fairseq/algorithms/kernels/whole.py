@@ -21,7 +21,7 @@ from seqsearch_fairseq.algorithms.kernels.types import NOTHING, TYPES
 from seqsearch_fairseq.algorithms.scored import Run, costs_at
 from seqsearch_fairseq.algorithms.whole_choice import Averages, Back, times
 
-NUMBERS = 4096  # that a program holds of each of its tensors (K, block)
+NUMBERS = 2048  # that a program holds of each of its tensors (K, block): with more an H100 runs out of registers
 LARGEST = 1024  # tokens of a block
 
 
