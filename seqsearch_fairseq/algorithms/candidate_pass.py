@@ -1,7 +1,7 @@
 """The candidate pass of a step: what the choice asks of the logits of all K * V candidates, and who finds it.
 
-`TorchPass` is made of torch's own operations. `kernels/candidate_pass.py` finds the same in one read of the logits on a
-GPU.
+`TorchPass` is made of torch's own operations. On a GPU `kernels/candidate_pass.py` can find the same in one read of the
+logits. Where all candidates take part, the pass hands over to a `Whole` (`whole_choice.py`, `kernels/whole.py`).
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The choice of one step of the relaxed beam that keeps nothing of the size K * V.
 
-The scores of all candidates, `S[i, v] = s[i] + z_i[v] - Z_i`, are made, looked at, and dropped. What happens next
-depends on how peaked they are (`nearest.py`):
+The scores of all candidates, `S[i, v] = s[i] + z_i[v] - Z_i`, are made, looked at, and dropped (`candidate_pass.py`:
+by torch's operations, or by kernels in Triton). What happens next depends on how peaked they are (`nearest.py`):
 
 * a few candidates carry all mass: `near_choice.py` keeps these, and E_p[W] for the gradient of the normaliser;
 * else `whole_choice.py` makes all scores and weights again in the backward pass.
