@@ -14,6 +14,8 @@ WORK names what is measured, one or more of these, or all of them (`all`):
   decode     soft-beam decoding with a beam of 5, and greedy search, against fairseq's own beam search of that width
   growth     how the cost of soft_beam_direct grows with the vocabulary, the beam, the length, the batch and alpha,
              against teacher-forced cross entropy; --plot draws it
+  kernel     soft_beam_direct by Triton's kernels on a GPU (--soft-beam-kernel), against torch's operations and against
+             teacher-forced cross entropy: K 1, 3, 5, V 10,000 and 32,000, float32 and bfloat16; not one of `all`
   data       preparing a million tokens, against 10 s, and scoring 100,000 labels, against 1 s; its bytes are the
              peak of memory against that of a tenth of the corpus
 
@@ -39,12 +41,15 @@ from seqsearch_fairseq.programs import run_program
 
 # What measures is imported when the arguments are read: torch and fairseq take seconds.
 UPDATES, DBD, DECODE, GROWTH, DATA = ("soft-beam", "dss", "searnn", "rivals"), "dbd", "decode", "growth", "data"
-WORKS = (*UPDATES, DBD, DECODE, GROWTH, DATA)
-ALL = "all"
+ANYWHERE = (*UPDATES, DBD, DECODE, GROWTH, DATA)
+ALL = "all"  # of these
+KERNEL = "kernel"  # needs a GPU
+WORKS = (*ANYWHERE, KERNEL)
 MODULES = {
     DBD: "benchmark_recognition",
     DECODE: "benchmark_decoding",
     GROWTH: "benchmark_growth",
+    KERNEL: "benchmark_kernel",
     DATA: "benchmark_data",
 }
 PICTURES = (".png", ".svg", ".pdf")
@@ -53,7 +58,7 @@ PICTURES = (".png", ".svg", ".pdf")
 def main() -> int:
     parser = build_parser()
     args = parser.parse_args()
-    works = WORKS if ALL in args.work else tuple(dict.fromkeys(args.work))
+    works = ANYWHERE if ALL in args.work else tuple(dict.fromkeys(args.work))
     check(parser, args, works)
     import torch
 
@@ -184,7 +189,7 @@ def costs_of(work: str, size: str, args: argparse.Namespace, device: str) -> Ite
     module = importlib.import_module(MODULES[work])
     if work == DECODE:
         return module.measure(size, args.runs, args.seed, args.sharpness, device)
-    if work == GROWTH:
+    if work in (GROWTH, KERNEL):
         return module.measure(size, args.runs, args.seed, args.sharpness, device, args.variant)
     return module.measure(size, args.runs, args.seed)
 

@@ -15,6 +15,7 @@ TITLES = {
     "dbd": "The differentiable beam search decoder, and decoding by its search",
     "decode": "Decoding, against fairseq's own beam search of width 5",
     "growth": "How the cost of the soft beam grows",
+    "kernel": "The soft beam by Triton's kernels",
     "data": "Preparation and scoring, against 10 s and 1 s",
 }
 ROOT = Path(__file__).resolve().parents[1]

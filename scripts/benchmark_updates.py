@@ -53,10 +53,18 @@ def fed_back(given: Problem, feedback: str, alpha: float) -> Tensor:
     return scheduled_sampling(given.step("logits"), *arguments).losses.sum()
 
 
-def searched(given: Problem, top_k: str, alpha: float, hinge: bool = False, beam_size: int = SOFT_BEAM) -> Tensor:
+def searched(
+    given: Problem,
+    top_k: str,
+    alpha: float,
+    hinge: bool = False,
+    beam_size: int = SOFT_BEAM,
+    kernel: str = "torch",
+) -> Tensor:
     step = given.step(given.scores)
     costs = hamming(given.gold, len(given.candidates))
-    found = soft_beam(step, given.lengths, costs, beam_size, alpha, given.candidates, top_k, cost_augmented=hinge)
+    arguments = step, given.lengths, costs, beam_size, alpha, given.candidates, top_k
+    found = soft_beam(*arguments, cost_augmented=hinge, kernel=kernel)
     if hinge:
         return hinge_objective(found, alpha, gold_scores(given, step)).sum()
     return direct_objective(found, alpha).sum()

@@ -1,5 +1,6 @@
 """What holds for every test: the package and the helpers of this folder can be imported, and draws are repeatable."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,9 @@ for folder in (Path(__file__).parent, Path(__file__).parents[1]):
         sys.path.insert(0, str(folder))
 
 from seqsearch_fairseq._warnings import KNOWN, hide_known  # noqa: E402  (found through the paths above)
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # kernels run in Python; has to be said before anything imports triton
 
 hide_known()  # while test modules are imported, which pytest's own filters do not cover
 

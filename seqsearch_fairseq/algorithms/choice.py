@@ -46,6 +46,7 @@ class Settings(NamedTuple):
     candidates: Tensor  # (V,) bool
     costs: TokenCosts  # d_t(v)
     cost_augmented: bool  # add d_t(v) to the candidates' scores
+    kernel: str = "torch"  # a name of `candidate_pass.KERNELS`, for the fused form
 
 
 class PlainChoice:

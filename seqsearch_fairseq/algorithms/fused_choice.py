@@ -1,7 +1,7 @@
 """The choice of one step of the relaxed beam that keeps nothing of the size K * V.
 
-The scores of all candidates, `S[i, v] = s[i] + z_i[v] - Z_i`, are made, looked at, and dropped. What happens next
-depends on how peaked they are (`nearest.py`):
+The scores of all candidates, `S[i, v] = s[i] + z_i[v] - Z_i`, are made, looked at, and dropped (`candidate_pass.py`:
+by torch's operations, or by kernels in Triton). What happens next depends on how peaked they are (`nearest.py`):
 
 * a few candidates carry all mass: `near_choice.py` keeps these, and E_p[W] for the gradient of the normaliser;
 * else `whole_choice.py` makes all scores and weights again in the backward pass.
@@ -15,11 +15,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from seqsearch_fairseq.algorithms.candidate_pass import candidate_pass
 from seqsearch_fairseq.algorithms.choice import Beams, Chosen, PlainChoice, Settings
 from seqsearch_fairseq.algorithms.near_choice import NearChoice
-from seqsearch_fairseq.algorithms.nearest import Ranking, nearest
+from seqsearch_fairseq.algorithms.nearest import Best, nearest
 from seqsearch_fairseq.algorithms.output_layer import SearchedOutput
-from seqsearch_fairseq.algorithms.scored import Run, mean_output_rows, normalisers, penalty, total_scores
+from seqsearch_fairseq.algorithms.scored import Run
 from seqsearch_fairseq.algorithms.selection import Selection
 from seqsearch_fairseq.algorithms.shared_gradient import first_link
 from seqsearch_fairseq.algorithms.step import Step
@@ -51,29 +52,26 @@ class FusedChoice:
         output = SearchedOutput(layer, steps, step.batch_size * settings.width)
         dtype = torch.promote_types(embedding.dtype, torch.float32)
         self._run = Run(settings, output, embedding.detach().to(dtype))
+        self._pass = candidate_pass(settings.kernel, embedding.device)
         self._links = *output.links, first_link(embedding, dtype)
 
     def __call__(self, features: Tensor, beams: Beams) -> Chosen:
         """From the features of all beams (N, D) to what the step chooses."""
         run, settings = self._run, self._run.settings
         with torch.no_grad():
-            logits = run.output.logits(features)
-            normaliser = normalisers(logits) if run.output.normalized else None
-            log_z = None if normaliser is None else normaliser.log_z
-            total = total_scores(run, logits, log_z, beams).flatten(1)  # (B, K * V)
-            everything = total + penalty(run, beams)
-            ended = ~beams.going.squeeze(1)
-            ranking = Ranking(everything)
-            top = ranking.best(settings.width)
+            look = self._pass(run, features, beams)
+            top = look.ranking.best(settings.width)
             live = top.scores.isfinite()
-            few = nearest(ranking, top, everything.size(1), settings.alpha, settings.top_k, ended)
-            mean_rows = None if few is None or normaliser is None else mean_output_rows(run, normaliser)
-            places = torch.where(live, top.places, top.places[:, :1])
-            del normaliser, everything, ranking
+            n, ended = settings.width * run.table.size(0), ~beams.going.squeeze(1)
+            few = nearest(look.ranking, top, n, settings.alpha, settings.top_k, ended)
+            mean_rows = None if few is None or look.log_z is None else look.mean_output_rows()
+            top = Best(*(torch.where(live, column, column[:, :1]) for column in top))
+            log_z, whole = look.log_z, look.whole() if few is None else None
+            del look  # what it made is as large as the scores
         if few is not None:
             made = NearChoice.apply(features, beams.scores, *self._links, run, beams, few, log_z, mean_rows)
         else:
-            made = WholeChoice.apply(features, beams.scores, *self._links, run, beams, total, places, log_z)
+            made = WholeChoice.apply(features, beams.scores, *self._links, run, beams, whole, top, log_z)
         averages, found, *self._links = made
         return self._chosen(averages, found, live)
 

@@ -22,17 +22,46 @@ SHARE = 64  # at most one candidate in so many is kept: beyond that, going throu
 
 
 class Best(NamedTuple):
-    """The best candidates of each sentence, best first."""
+    """Candidates of each sentence, the best first where nothing else is said."""
 
     scores: Tensor  # (B, M), -inf where there are fewer
     places: Tensor  # (B, M)
 
 
-class Ranking:
-    """Finds the best of `scores` (B, n), -inf for what is no candidate, in one pass over them.
+class GroupedRanking:
+    """Finds the best candidates from the largest score of each group of them: (B, G), -inf for one that has none.
 
-    The scores are laid out as R rows of n / R columns, and the largest of each column is found. Those that are larger
-    than a bound, or the k largest, are in columns whose maximum is, or in the last, shorter row: only these are sorted.
+    Those that are larger than a bound, or the k largest, are in groups whose maximum is: only these are sorted.
+    """
+
+    def __init__(self, maxima: Tensor):
+        self._maxima = maxima
+
+    def best(self, count: int) -> Best:
+        """The `count` largest, at most n."""
+        groups = torch.topk(self._maxima, min(count, self._maxima.size(1)), dim=1, sorted=False).indices
+        return _sorted(self._members(groups), count)
+
+    def above(self, lowest: Tensor, at_least: int, at_most: int) -> Best | None:
+        """Those above `lowest` (B,), in all sentences as many; None where one has more than `at_most`."""
+        groups = int((self._maxima > lowest.unsqueeze(1)).sum(dim=1).max())
+        if groups > at_most:
+            return None
+        groups = min(max(groups, at_least), self._maxima.size(1))
+        members = self._members(torch.topk(self._maxima, groups, dim=1, sorted=False).indices)
+        count = int((members.scores > lowest.unsqueeze(1)).sum(dim=1).max())
+        return None if count > at_most else _sorted(members, max(count, at_least))
+
+    def _members(self, groups: Tensor) -> Best:
+        """All that is in groups (B, g), and what is in none, in any order."""
+        raise NotImplementedError
+
+
+class Ranking(GroupedRanking):
+    """The same of `scores` (B, n), -inf for what is no candidate, in one pass over them.
+
+    The scores are laid out as R rows of n / R columns, and the groups are the columns; the last, shorter row is in
+    none.
     """
 
     def __init__(self, scores: Tensor):
@@ -41,37 +70,23 @@ class Ranking:
         self._rows = max(1, math.isqrt(n // COLUMNS))
         self._columns = n // self._rows
         whole = scores[:, : self._rows * self._columns].unflatten(1, (self._rows, self._columns))  # (B, R, n / R)
-        self._maxima = whole.amax(dim=1)  # (B, n / R)
+        super().__init__(whole.amax(dim=1))  # (B, n / R)
 
-    def best(self, count: int) -> Best:
-        """The `count` largest, at most n."""
-        within = self._within(torch.topk(self._maxima, min(count, self._columns), dim=1, sorted=False).indices)
-        return self._sorted(within, count)
-
-    def above(self, lowest: Tensor, at_least: int, at_most: int) -> Best | None:
-        """Those above `lowest` (B,), in all sentences as many; None where one has more than `at_most`."""
-        columns = int((self._maxima > lowest.unsqueeze(1)).sum(dim=1).max())
-        if columns > at_most:
-            return None
-        columns = min(max(columns, at_least), self._columns)
-        within = self._within(torch.topk(self._maxima, columns, dim=1, sorted=False).indices)
-        count = int((self._scores.gather(1, within) > lowest.unsqueeze(1)).sum(dim=1).max())
-        return None if count > at_most else self._sorted(within, max(count, at_least))
-
-    def _within(self, columns: Tensor) -> Tensor:
-        """The places of whole columns, and of the last row."""
+    def _members(self, groups: Tensor) -> Best:
         end, n = self._rows * self._columns, self._scores.size(1)
-        down = torch.arange(0, end, self._columns, device=columns.device)
-        rest = torch.arange(end, n, device=columns.device).expand(len(columns), -1)
-        return torch.cat([(columns.unsqueeze(2) + down).flatten(1), rest], dim=1)
+        down = torch.arange(0, end, self._columns, device=groups.device)
+        rest = torch.arange(end, n, device=groups.device).expand(len(groups), -1)
+        places = torch.cat([(groups.unsqueeze(2) + down).flatten(1), rest], dim=1)
+        return Best(self._scores.gather(1, places), places)
 
-    def _sorted(self, within: Tensor, count: int) -> Best:
-        top = torch.topk(self._scores.gather(1, within), count, dim=1)
-        return Best(top.values, within.gather(1, top.indices))
+
+def _sorted(members: Best, count: int) -> Best:
+    top = torch.topk(members.scores, count, dim=1)
+    return Best(top.values, members.places.gather(1, top.indices))
 
 
 def nearest(
-    ranking: Ranking, top: Best, n: int, alpha: float, top_k: str, ended: Tensor, share: int = SHARE
+    ranking: GroupedRanking, top: Best, n: int, alpha: float, top_k: str, ended: Tensor, share: int = SHARE
 ) -> Best | None:
     """The best candidates, when the others weigh nothing in any sentence; None where these are too many.
 

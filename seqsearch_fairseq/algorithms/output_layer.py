@@ -39,8 +39,11 @@ class SearchedOutput:
 
     def logits(self, features: Tensor) -> Tensor:
         """(R, V), float32 or wider, from features (R, D)."""
-        logits = F.linear(features.to(self.weight.dtype), self.weight, self.bias)
-        return logits.to(self.accumulated)
+        return self.product(features).to(self.accumulated)
+
+    def product(self, features: Tensor) -> Tensor:
+        """The same in the type that the product is made in."""
+        return F.linear(features.to(self.weight.dtype), self.weight, self.bias)
 
     def times_weight(self, of_logits: Tensor) -> Tensor:
         """`of_logits @ W`, (R, D): the gradient of the features."""

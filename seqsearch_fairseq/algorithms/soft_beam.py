@@ -55,6 +55,7 @@ def soft_beam(
     top_k: str = "squared-distance",
     cost_augmented: bool = False,
     observe: Callable[[Selection], None] | None = None,
+    kernel: str = "torch",
 ) -> SoftBeam:
     """Run the relaxed beam for exactly `lengths[b]` steps in sentence b.
 
@@ -68,9 +69,10 @@ def soft_beam(
         top_k: which relaxed top-k, a name of `relaxations.TOP_K`.
         cost_augmented: add d_t(v) to the candidates' scores (for the hinge objective).
         observe: called with what each step chose; `trace.py` collects it.
+        kernel: what reads the scores of all candidates where there is a gradient, a name of `candidate_pass.KERNELS`.
 
     Raises:
-        ValueError: `lengths`, `alpha`, `beam_size`, `candidates` or `top_k` breaks its rule.
+        ValueError: `lengths`, `alpha`, `beam_size`, `candidates`, `top_k` or `kernel` breaks its rule.
     """
     check_search_arguments(beam_size, candidates)
     check_relaxation(alpha, top_k)
@@ -82,7 +84,7 @@ def soft_beam(
     collapsed = torch.zeros(batch, dtype=torch.bool, device=lengths.device)
     state, inputs = step.start(width), first_inputs(step, width)
     scores = costs = inputs.new_zeros(batch, width, dtype=torch.promote_types(inputs.dtype, torch.float32))
-    settings = Settings(width, alpha, top_k, candidates, token_costs, cost_augmented)
+    settings = Settings(width, alpha, top_k, candidates, token_costs, cost_augmented, kernel)
     choose = chooser(step, settings, max(last_steps), observe)
     history = []
     for t in range(max(last_steps)):

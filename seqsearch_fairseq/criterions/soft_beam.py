@@ -7,6 +7,7 @@ from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 
 from seqsearch_fairseq.adapters import LOCAL_SCORES
+from seqsearch_fairseq.algorithms.candidate_pass import KERNELS, why_not
 from seqsearch_fairseq.algorithms.costs import weighted_hamming
 from seqsearch_fairseq.algorithms.relaxations import TOP_K
 from seqsearch_fairseq.algorithms.soft_beam import beam_distance, direct_objective, hinge_objective, soft_beam
@@ -56,6 +57,13 @@ class SoftBeamConfig(SearchCriterionConfig):
             "taken, so that beams stay apart at low alpha"
         },
     )
+    soft_beam_kernel: ChoiceEnum(list(KERNELS)) = field(
+        default="torch",
+        metadata={
+            "help": "what reads the scores of all candidates of a step in training: torch's operations, or kernels in "
+            "Triton, which need a GPU and the extra [gpu]; their speed has not been measured"
+        },
+    )
 
 
 class SoftBeamCriterion(AnnealedCriterion):
@@ -72,11 +80,14 @@ class SoftBeamCriterion(AnnealedCriterion):
                 f"--soft-beam-size must be in [1, {candidates}], the number of candidate tokens, "
                 f"got {cfg.soft_beam_size}"
             )
+        self._check_kernel(None)
         self.local_scores = self.trained_scores = str(cfg.soft_beam_scores)
         self.wrong = parse_label_cost(cfg.soft_beam_label_cost, task.target_dictionary)  # no buffer: stays float32
 
     def objective(self, batch: SearchBatch) -> Objective:
         cfg, alpha = self.cfg, self.alpha
+        if torch.is_grad_enabled():  # a validation on a CPU does without
+            self._check_kernel(batch.gold.device)
         costs = weighted_hamming(batch.gold, self.wrong.to(batch.gold.device))
         result = soft_beam(
             batch.step,
@@ -87,6 +98,7 @@ class SoftBeamCriterion(AnnealedCriterion):
             batch.candidates,
             str(cfg.soft_beam_top_k),
             self.cost_augmented,
+            kernel=str(cfg.soft_beam_kernel),
         )
         logs = {}
         if cfg.soft_beam_size > 1:
@@ -95,6 +107,12 @@ class SoftBeamCriterion(AnnealedCriterion):
         if not self.training:  # the relaxation's gap: what the objective stands for, and what plain beam search pays
             logs["hard_beam_cost"] = hard_beam_cost(batch, self.task.decode_scores, cfg.soft_beam_size, costs)
         return Objective(self._losses(result, alpha, batch), batch.gold_nll, logs, {"alpha": alpha})
+
+    def _check_kernel(self, device: torch.device | None) -> None:
+        kernel = str(self.cfg.soft_beam_kernel)
+        reason = why_not(kernel, device)
+        if reason is not None:
+            raise UsageError(f"--soft-beam-kernel {kernel} {reason}")
 
     def _losses(self, result, alpha, batch):
         raise NotImplementedError

@@ -12,7 +12,7 @@ from builders import START, TorchRecurrence
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from seqsearch_fairseq.algorithms import choice, fused_choice, selection
+from seqsearch_fairseq.algorithms import choice, fused_choice, kernels, selection
 from seqsearch_fairseq.algorithms.costs import weighted_hamming
 from seqsearch_fairseq.algorithms.nearest import nearest
 from seqsearch_fairseq.algorithms.relaxations import TOP_K
@@ -56,6 +56,7 @@ class Problem(NamedTuple):
     alpha: float
     top_k: str
     hinge: bool
+    kernel: str = "torch"
 
     def losses(self, decoder: Decoder) -> Tensor:
         found = self.search(decoder)
@@ -66,7 +67,7 @@ class Problem(NamedTuple):
     def search(self, decoder: Decoder) -> SoftBeam:
         costs = weighted_hamming(self.gold, self.wrong)
         arguments = decoder, self.lengths, costs, self.beam_size, self.alpha, self.candidates, self.top_k, self.hinge
-        return soft_beam(*arguments)
+        return soft_beam(*arguments, kernel=self.kernel)
 
     def gradients(self, decoder: Decoder) -> list[Tensor]:
         leaves = [leaf for leaf in decoder.parameters if leaf.requires_grad]
@@ -252,6 +253,19 @@ def test_a_loss_that_reads_some_sentences_only_gives_their_gradient(top_k, of_al
         mine = torch.autograd.grad(given.losses(given.decoder)[b], leaves)
         expected = torch.autograd.grad(given.losses(given.decoder.plain())[b], leaves)
         torch.testing.assert_close(mine, expected, rtol=1e-8, atol=1e-8)
+
+
+def test_a_kernel_that_is_none_or_cannot_run_here_is_refused(monkeypatch):
+    given = problem(6)
+    with pytest.raises(ValueError, match="`kernel` must be one of torch, triton, got cuda"):
+        given._replace(kernel="cuda").losses(given.decoder)
+    monkeypatch.setattr(kernels, "installed", lambda: True)
+    monkeypatch.delenv(kernels.INTERPRETER, raising=False)
+    with pytest.raises(ValueError, match="`kernel` triton needs the model on a GPU, or .*=1 .* got a model on cpu"):
+        given._replace(kernel="triton").losses(given.decoder)
+    monkeypatch.setattr(kernels, "installed", lambda: False)
+    with pytest.raises(ValueError, match="`kernel` triton needs the package triton, which is not installed"):
+        given._replace(kernel="triton").losses(given.decoder)
 
 
 # ------------------------------------------------------------------------------------------------- types and memory

@@ -59,6 +59,15 @@ def test_a_mistake_ends_the_command_with_one_sentence(trained, tmp_path, mistake
     assert "Traceback" not in err
 
 
+def test_a_kernel_that_cannot_run_on_the_models_device_is_one_sentence(trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(commands.ENVIRONMENT, "TRITON_INTERPRET", "0")
+    model = trained("tagger_gru")
+    flags = [*TINY[model.arch], *OPTIMIZER, *SOFT_BEAM, "--soft-beam-kernel", "triton"]
+    process = commands.start("train", *commands.train_flags(model.data, model.task, tmp_path / "save", *flags))
+    last = commands.stderr_of_failure(process).strip().splitlines()[-1]
+    assert last.startswith("error: --soft-beam-kernel triton needs the ")
+
+
 def test_a_checkpoint_that_would_run_code_ends_the_command_with_a_failure(trained, tmp_path):
     class Attack:
         def __reduce__(self):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import commands
 import pytest
+import torch
 from commands import ENVIRONMENT
 from glue import Loaded
 
@@ -108,6 +109,36 @@ def test_the_benchmark_measures_memory_in_processes_of_their_own():
 )
 def test_the_benchmarks_bad_input_is_refused(flags, message):
     assert message in refused("benchmark.py", "dss", *flags)
+
+
+def test_the_kernels_are_measured_where_triton_is(monkeypatch):
+    pytest.importorskip("triton", reason="needs the package triton (the extra `gpu`)")
+    monkeypatch.syspath_prepend(SCRIPTS)
+    import benchmark_kernel
+
+    assert benchmark_kernel.sizes()[0] == "V 10000, float32" and len(benchmark_kernel.sizes()) == 4
+    small = {"SIZES": {"tiny": benchmark_kernel.Setting(60, torch.bfloat16)}, "UNITS": 8, "BATCH": 2, "LENGTH": 3}
+    for name, value in {**small, "WIDTHS": (2,), "PASSES": 1}.items():
+        monkeypatch.setattr(benchmark_kernel, name, value)
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # there in the interpreter: see conftest.py
+    rows = list(benchmark_kernel.measure("tiny", 1, 1, 4.0, device))
+    assert [(row.variant, row.against) for row in rows] == [
+        ("K 2, alpha 1, torch", "teacher forcing"),
+        ("K 2, alpha 1, triton", "teacher forcing"),
+        ("K 2, alpha 1, triton", "K 2, alpha 1, torch"),
+        ("K 2, alpha 10, torch", "teacher forcing"),
+        ("K 2, alpha 10, triton", "teacher forcing"),
+        ("K 2, alpha 10, triton", "K 2, alpha 10, torch"),
+        ("K 2, candidate pass alone, triton", "K 2, candidate pass alone, torch"),
+    ]
+    assert all(row.time_ratio > 0 for row in rows)
+
+
+def test_the_kernels_are_not_measured_where_they_cannot_run(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    message = "error: the work kernel measures triton, which needs the "
+    done = commands.script("benchmark.py", "kernel", "--size", "V 10000, float32", "--cpu")
+    assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_page_has_a_table_for_each_work_and_the_picture_of_growth(tmp_path):

@@ -4,10 +4,12 @@ import math
 
 import pytest
 import torch
+from fairseq import utils
 from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY
 from fairseq.criterions.cross_entropy import CrossEntropyCriterion
 from glue import make_criterion
 
+from seqsearch_fairseq.algorithms import kernels
 from seqsearch_fairseq.criterions.annealed_criterion import AnnealedCriterion
 from seqsearch_fairseq.criterions.soft_beam import parse_label_cost
 from seqsearch_fairseq.errors import UsageError
@@ -203,6 +205,41 @@ REFUSED = [
     ({"soft_beam_label_cost": "O=-1"}, "the cost of 'O' must be a number >= 0, got '-1'"),
     ({"soft_beam_label_cost": "O=inf"}, "the cost of 'O' must be a number >= 0, got 'inf'"),
 ]
+
+
+def test_a_kernel_that_cannot_run_is_refused(loaded, monkeypatch):
+    model = loaded("tagger_lstm")
+    monkeypatch.setattr(kernels, "installed", lambda: True)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    criterion = make_criterion("soft_beam_direct", model.task, soft_beam_kernel="triton")
+    with pytest.raises(
+        UsageError, match="--soft-beam-kernel triton needs the model on a GPU, or .* got a model on cpu"
+    ):
+        criterion(model.model, model.batch())
+    with torch.no_grad():  # a validation runs anywhere
+        criterion(model.model, model.batch())
+    monkeypatch.setattr(kernels, "installed", lambda: False)
+    with pytest.raises(UsageError, match="--soft-beam-kernel triton needs the package triton, which is not installed"):
+        make_criterion("soft_beam_direct", model.task, soft_beam_kernel="triton")
+
+
+@pytest.mark.skipif(not kernels.installed(), reason="needs the package triton (the extra `gpu`)")
+@pytest.mark.parametrize("name", ["soft_beam_direct", "soft_beam_hinge"])
+@pytest.mark.parametrize("arch", ["lstm", "tagger_lstm"])
+def test_the_kernels_train_as_torch_does(loaded, arch, name):
+    model = loaded(arch).without_dropout()
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # there in the interpreter: see conftest.py
+    model.model.to(device)
+    found = []
+    for kernel in ("torch", "triton"):
+        criterion = make_criterion(name, model.task, soft_beam_kernel=kernel, soft_beam_alpha=3.0).to(device)
+        model.model.zero_grad()
+        batch = model.batch() if device == "cpu" else utils.move_to_cuda(model.batch())
+        loss, _, _ = criterion(model.model, batch)
+        loss.backward()
+        found.append([loss.detach(), *(p.grad for p in model.model.parameters() if p.grad is not None)])
+    for mine, expected in zip(*reversed(found), strict=True):
+        torch.testing.assert_close(mine, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("flags,message", REFUSED)

@@ -26,6 +26,10 @@ CRITERIONS = {
     "beam_search_optimization": {},
     "minimum_risk": {},
 }
+TRITON = {
+    f"soft_beam_direct triton {alpha}": {"soft_beam_alpha": alpha, "soft_beam_kernel": "triton"}
+    for alpha in (1.0, 100.0)
+}
 
 
 @pytest.mark.parametrize("name", CRITERIONS)
@@ -67,13 +71,13 @@ def test_training_through_the_decoder_and_decoding_are_those_of_the_cpu(spoken, 
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("name", [*CRITERIONS, "searnn"])
+@pytest.mark.parametrize("name", [*CRITERIONS, *TRITON, "searnn"])
 @pytest.mark.parametrize("arch", ["lstm", "tagger_lstm"])
 def test_in_half_precision_the_search_is_in_float32(loaded, arch, name, dtype):
     model = loaded(arch).without_dropout()
     batch = utils.move_to_cuda(model.batch())
     model.model.cuda().to(dtype)
-    criterion = make_criterion(name.split()[0], model.task, **CRITERIONS.get(name, {})).cuda().to(dtype)
+    criterion = make_criterion(name.split()[0], model.task, **(CRITERIONS | TRITON).get(name, {})).cuda().to(dtype)
     loss, _, _ = criterion(model.model, batch)
     assert loss.dtype == torch.float32 and bool(loss.isfinite())
     loss.backward()
