@@ -1,6 +1,7 @@
 """Compile every Triton kernel for a GPU that need not be there, in a process that does not interpret them.
 
-Called as `python compiled_kernels.py CAPABILITY TYPE ...`, of logits, as in `90 '*bf16' '*fp64'`; prints what was compiled, and fails with the compiler's message.
+Called as `python compiled_kernels.py CAPABILITY TYPE ...`, the types being those of the logits, all of them where none
+is named, as in `90 '*bf16' '*fp64'`. Prints what was compiled, and fails with the compiler's message.
 """
 
 import sys
