@@ -1,6 +1,7 @@
 """Compile every Triton kernel for a GPU that need not be there, in a process that does not interpret them.
 
-Called as `python compiled_kernels.py CAPABILITY`; prints what was compiled, and fails with the compiler's message.
+Called as `python compiled_kernels.py CAPABILITY TYPE ...`, the types being those of the logits, all of them where none
+is named, as in `90 '*bf16' '*fp64'`. Prints what was compiled, and fails with the compiler's message.
 """
 
 import sys
@@ -28,9 +29,9 @@ FLAGS = {"NORMALIZED", "AUGMENTED"}
 SIZES = {"TILES": 16, "TILE": 32, "BLOCKS": 16, "BLOCK": 512, "BEAMS": 3, "WIDE": 4}
 
 
-def compile_all(kernel, capability: int) -> None:
+def compile_all(kernel, capability: int, types: list[str]) -> None:
     names = kernel.arg_names
-    for logits, *flags in product(REAL, *([True, False] for name in names if name in FLAGS)):
+    for logits, *flags in product(types, *([True, False] for name in names if name in FLAGS)):
         fixed = dict(zip((name for name in names if name in FLAGS), flags, strict=True)) | SIZES
         made = compiled(kernel, logits, fixed, capability)
         print(kernel.__name__, logits, fixed, f"{len(made.asm['cubin'])} bytes")
@@ -51,4 +52,4 @@ def compiled(kernel, logits: str, fixed: dict, capability: int):
 
 if __name__ == "__main__":
     for kernel in candidate_pass.KERNELS + whole.KERNELS:
-        compile_all(kernel, int(sys.argv[1]))
+        compile_all(kernel, int(sys.argv[1]), sys.argv[2:] or list(REAL))

@@ -24,6 +24,7 @@ from seqsearch_fairseq.algorithms.step import OutputLayer
 
 pytest.importorskip("triton", reason="needs the package triton (the extra `gpu`)")
 from seqsearch_fairseq.algorithms.kernels import candidate_pass as kernels
+from seqsearch_fairseq.algorithms.kernels import whole
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # there in the interpreter: see conftest.py
 
@@ -284,7 +285,7 @@ def test_losses_and_gradients_are_torchs(seed, monkeypatch):
 @pytest.mark.parametrize("spread", SHARPNESS.values(), ids=SHARPNESS)
 @pytest.mark.parametrize("hinge", [False, True])
 def test_in_single_precision(top_k, spread, hinge):
-    given = on_device(problem(1, top_k=top_k, spread=spread, hinge=hinge, alpha=2.0), torch.float32)
+    given = on_device(problem(1, top_k=top_k, spread=spread, hinge=hinge, alpha=2.0, lengths=(2, 1, 2)), torch.float32)
     same(in_triton(given, given.decoder), in_torch(given, given.decoder), 1e-3)
 
 
@@ -297,7 +298,7 @@ def test_products_in_bfloat16_are_read_as_they_are(top_k, spread):
             known = super().output
             return known and known._replace(dtype=torch.bfloat16)
 
-    given = on_device(problem(7, top_k=top_k, spread=spread, alpha=3.0), torch.float32)
+    given = on_device(problem(7, top_k=top_k, spread=spread, alpha=3.0, lengths=(2, 1, 2)), torch.float32)
     old = given.decoder
     narrow = Narrow(old.weights, old.start_h, old.start_c, old.normalized)
     same(in_triton(given, narrow), in_torch(given, narrow), 5e-3)
@@ -312,12 +313,13 @@ def test_both_paths_are_taken(top_k, monkeypatch):
     assert set(taken) == {"NearChoice", "WholeChoice"}
 
 
-@pytest.mark.parametrize("capability", [80, 90], ids=["A100", "H100"])
-def test_the_kernels_compile_for_a_gpu_that_need_not_be_there(capability, tmp_path):
+@pytest.mark.parametrize(("capability", "types"), [(80, ["*bf16"]), (90, ["*bf16", "*fp64"])], ids=["A100", "H100"])
+def test_the_kernels_compile_for_a_gpu_that_need_not_be_there(capability, types, tmp_path):
     program = Path(__file__).parents[1] / "compiled_kernels.py"
     env = {name: value for name, value in os.environ.items() if name != INTERPRETER} | {
         "TRITON_CACHE_DIR": str(tmp_path)
     }
-    done = subprocess.run([sys.executable, program, str(capability)], env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, program, str(capability), *types], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) >= 4 * len(kernels.KERNELS)  # for each type of logits
+    names = {line.split()[0] for line in done.stdout.splitlines()}
+    assert names == {kernel.__name__ for kernel in kernels.KERNELS + whole.KERNELS}
