@@ -19,7 +19,7 @@ from seqsearch_fairseq.algorithms.costs import hamming
 from seqsearch_fairseq.algorithms.scheduled_sampling import scheduled_sampling
 from seqsearch_fairseq.algorithms.searnn.algorithm import Searnn, Settings, searnn
 from seqsearch_fairseq.algorithms.searnn.policies import best_suffix_policy, copy_policy
-from seqsearch_fairseq.algorithms.searnn.rollouts import Space
+from seqsearch_fairseq.algorithms.searnn.roll_in import Space
 from seqsearch_fairseq.algorithms.sequence_costs import FILL, SEQUENCE_COSTS
 from seqsearch_fairseq.algorithms.soft_beam import direct_objective, hinge_objective, soft_beam
 from seqsearch_fairseq.algorithms.step import first_inputs

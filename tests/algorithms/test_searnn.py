@@ -8,9 +8,11 @@ import searnn_oracle as oracle
 import torch
 from builders import PrefixTable
 
+from seqsearch_fairseq.algorithms.best_token import largest
 from seqsearch_fairseq.algorithms.searnn.algorithm import Settings, searnn
 from seqsearch_fairseq.algorithms.searnn.policies import best_suffix_policy, copy_policy, max_f1_policy
-from seqsearch_fairseq.algorithms.searnn.rollouts import Actions, Space, finish, largest, roll_in
+from seqsearch_fairseq.algorithms.searnn.roll_in import Space, roll_in
+from seqsearch_fairseq.algorithms.searnn.rollouts import Actions, finish
 from seqsearch_fairseq.algorithms.sequence_costs import FILL, SEQUENCE_COSTS, ChunkLabels
 
 VOCABULARY, EOS, EXTRA = 5, 2, 1

@@ -14,6 +14,8 @@ from rapidfuzz.distance import Levenshtein
 from seqsearch_fairseq.adapters import FairseqStep
 from seqsearch_fairseq.algorithms.searnn import rollouts
 from seqsearch_fairseq.algorithms.searnn.losses import LOSSES
+from seqsearch_fairseq.algorithms.searnn.roll_in import Space, roll_in
+from seqsearch_fairseq.algorithms.sequence_costs import FILL
 from seqsearch_fairseq.criterions.searnn import SearnnCriterion
 from seqsearch_fairseq.errors import UsageError
 
@@ -69,13 +71,13 @@ def test_roll_outs_are_the_plain_decoders(loaded, arch):
         step = FairseqStep(model.model, encoder_out, 4, "logits")
         lengths = task.search_lengths(batch)
         eos = None if task.one_label_a_word else task.target_dictionary.eos()
-        gold = batch["target"].masked_fill(batch["target"] == task.target_dictionary.pad(), rollouts.FILL)
+        gold = batch["target"].masked_fill(batch["target"] == task.target_dictionary.pad(), FILL)
         if eos is not None:
-            gold = gold.masked_fill(gold == eos, rollouts.FILL)
-        space = rollouts.Space(task.search_candidates(), eos, lengths + (0 if eos is None else 2))
+            gold = gold.masked_fill(gold == eos, FILL)
+        space = Space(task.search_candidates(), eos, lengths + (0 if eos is None else 2))
         mixed = torch.rand(4, int(space.limits.max())) < 0.5
-        rolled_in = rollouts.roll_in(step, gold, mixed, space)
-        sentence, position = rolled_in.tokens.ne(rollouts.FILL).nonzero(as_tuple=True)
+        rolled_in = roll_in(step, gold, mixed, space)
+        sentence, position = rolled_in.tokens.ne(FILL).nonzero(as_tuple=True)
         token = torch.multinomial(task.search_candidates().double().expand(len(position), -1), 1).squeeze(1)
         actions = rollouts.Actions(sentence, position, token)
         found = rollouts.finish(step, rolled_in, actions, torch.full((4,), 1000), space)
@@ -92,7 +94,7 @@ def test_roll_outs_are_the_plain_decoders(loaded, arch):
                     scores, state = alone(alone.embedding[previous].unsqueeze(0), state)
                 prefix.append(int(scores.masked_fill(~space.candidates, -torch.inf).argmax()))
             expected = prefix[:-1] if prefix[-1] == eos else prefix
-            assert [x for x in found.tokens[r].tolist() if x != rollouts.FILL] == expected
+            assert [x for x in found.tokens[r].tolist() if x != FILL] == expected
 
 
 @pytest.mark.parametrize("options", [{"searnn_loss": name} for name in LOSSES])
@@ -294,7 +296,7 @@ def test_no_sequence_is_longer_than_the_decoders_positions(loaded, monkeypatch):
     longest = int(model.task.search_lengths(model.batch()).max())
     monkeypatch.setattr(model.model.decoder, "max_positions", lambda: longest)
     seen = []
-    plain = rollouts.roll_in
+    plain = roll_in
     monkeypatch.setattr(
         "seqsearch_fairseq.algorithms.searnn.algorithm.roll_in",
         lambda *args: seen.append(int(args[-1].limits.max())) or plain(*args),

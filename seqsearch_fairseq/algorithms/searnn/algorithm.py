@@ -1,6 +1,6 @@
 """SEARNN, from a batch to the loss of each sentence.
 
-    roll in                 the sequence whose positions are the cells                     rollouts.roll_in
+    roll in                 the sequence whose positions are the cells                     roll_in
     choose cells, tokens    all of them, or some                                           subsampling
     finish each action      by the model, by the reference policy, or first one and then   rollouts.finish, policies
                             the other
@@ -20,7 +20,8 @@ from torch import Tensor
 
 from seqsearch_fairseq.algorithms.searnn.losses import FULL_SOFTMAX, TIE, Cells, searnn_loss
 from seqsearch_fairseq.algorithms.searnn.policies import ReferencePolicy
-from seqsearch_fairseq.algorithms.searnn.rollouts import Actions, RollIn, Space, finish, roll_in
+from seqsearch_fairseq.algorithms.searnn.roll_in import RollIn, Space, roll_in
+from seqsearch_fairseq.algorithms.searnn.rollouts import Actions, finish
 from seqsearch_fairseq.algorithms.searnn.subsampling import (
     Choice,
     Places,
