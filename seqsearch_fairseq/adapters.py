@@ -15,10 +15,9 @@ from fairseq.models.transformer import TransformerDecoderBase
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
-from seqsearch_fairseq.algorithms.step import OutputLayer, State, Step
+from seqsearch_fairseq.algorithms.step import OutputLayer, RowStep, State, Step
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.models.attention_gru import AttentionGRUDecoder
-from seqsearch_fairseq.models.gru_step import GRUStep
 from seqsearch_fairseq.models.tagger import TaggerDecoder
 
 SUPPORTED = (LSTMDecoder, TransformerDecoderBase, TaggerDecoder, AttentionGRUDecoder)
@@ -165,11 +164,11 @@ class FairseqStep:
         return features, states
 
     @property
-    def row_step(self) -> GRUStep | None:
+    def row_step(self) -> RowStep | None:
         """See `Step.row_step`."""
         return self._faster_step()
 
-    def _faster_step(self) -> GRUStep | None:
+    def _faster_step(self):
         """The same step, of a decoder that can do it faster without gradient and dropout; None of any other."""
         narrow = torch.finfo(self.embedding.dtype).bits < 32
         if torch.is_grad_enabled() or self.has_noise or self._autocast["enabled"] or narrow:

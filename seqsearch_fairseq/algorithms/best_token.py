@@ -71,7 +71,11 @@ def chooser(step: Step, candidates: Tensor) -> Callable[[Tensor], Tensor]:
 
 def best_token(step: Step, features: Tensor, candidates: Tensor) -> Tensor:
     """The best-scoring candidate of each row: (R,)."""
-    scores = step.scores(features)
+    return best_by(step.scores(features), candidates)
+
+
+def best_by(scores: Tensor, candidates: Tensor) -> Tensor:
+    """The best-scoring candidate of each row of scores (R, V): (R,)."""
     best = largest(scores)
     if not bool(candidates[best].all()):
         best = largest(scores.masked_fill(~candidates, -torch.inf))

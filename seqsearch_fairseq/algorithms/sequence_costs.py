@@ -11,7 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-FILL = -1
+from seqsearch_fairseq.algorithms.edit_distance import edit_table
+from seqsearch_fairseq.algorithms.sequences import FILL, sequence_lengths
+
 MAX_ORDER = 4  # n-grams of BLEU-4 and of GLEU
 
 SequenceCost = Callable[[Tensor, Tensor], Tensor]  # found (R, T), gold (R, S) -> (R,) float64
@@ -33,24 +35,6 @@ def edit_distance(found: Tensor, gold: Tensor) -> Tensor:
     gold_lengths = sequence_lengths(gold)
     distance = edit_table(found, gold).gather(1, gold_lengths.unsqueeze(1)).squeeze(1)
     return distance.double() / gold_lengths.clamp(min=1)
-
-
-def edit_table(found: Tensor, gold: Tensor) -> Tensor:
-    """Levenshtein distance of the whole found sequence to each prefix of the gold: (R, S + 1) integer.
-
-    The usual table, one row of it for each found token: `D'[s] = min(D[s] + 1, D[s-1] + differs, D'[s-1] + 1)`, whose
-    last case is a running minimum of `D'[s] - s`.
-    """
-    places = torch.arange(gold.size(1) + 1, device=gold.device)
-    table = places.repeat(len(gold), 1)  # (R, S + 1): distances of the empty prefix of `found`
-    lengths = sequence_lengths(found)
-    for t in range(found.size(1)):
-        differs = gold.ne(found[:, t : t + 1]).long()
-        best = torch.minimum(table[:, 1:] + 1, table[:, :-1] + differs)
-        best = torch.cat([table[:, :1] + 1, best], dim=1)
-        best = (best - places).cummin(dim=1).values + places
-        table = torch.where((t < lengths).unsqueeze(1), best, table)
-    return table
 
 
 def one_minus_bleu(found: Tensor, gold: Tensor) -> Tensor:
@@ -216,10 +200,6 @@ class ChunkLabels:
         after = torch.where(breaks, places, width).flip(1).cummin(dim=1).values.flip(1)  # the next break from here on
         ends = torch.nn.functional.pad(after[:, 1:], (0, 1), value=width)
         return _Chunks(starts, kinds, ends)
-
-
-def sequence_lengths(sequences: Tensor) -> Tensor:
-    return sequences.ne(FILL).sum(dim=1)
 
 
 def _same_width(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

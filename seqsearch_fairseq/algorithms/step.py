@@ -106,10 +106,10 @@ class Step(Protocol):
 class Rows(Protocol):
     """Some rows of a greedy search; a sentence has any number of them, side by side and in the sentences' order."""
 
-    def advance(self, tokens: Tensor, states: Tensor, position: int) -> tuple[Tensor, Tensor]:
-        """From the rows' tokens (n,) and states to features and the next states, (n, D) each.
+    def advance(self, tokens: Tensor, states: Tensor, position: int, one_state: bool = False) -> tuple[Tensor, Tensor]:
+        """From the rows' tokens (n,) and states (n, D) to features and the next states, (n, D) each.
 
-        `states` is (n, D); or (B, D), of all B sentences, where the rows of each have one state.
+        With `one_state`, the states are (B, D), of all B sentences: the rows of a sentence have one.
         """
 
 

@@ -45,16 +45,19 @@ class Gates:
         self._tokens = TokenTable(embedding, of_inputs[:, :width].t(), bias)
         self._buffers: dict[str, Tensor] = {}
 
-    def step(self, tokens: Tensor, states: Tensor, sentence: Tensor, memory: Tensor | None = None) -> Tensor:
+    def step(
+        self, tokens: Tensor, states: Tensor, sentence: Tensor, memory: Tensor | None, one_state: bool = False
+    ) -> Tensor:
         """The next states of n rows: (n, D).
 
         Args:
             tokens: (n,) the inputs.
-            states: (n, D); or (B, D), where the rows of a sentence still have one state.
+            states: (n, D); or (B, D) with `one_state`.
             sentence: (n,) the sentence of each row.
             memory: (B, 3 D) what the memory gives to each sentence's gates at this position.
+            one_state: whether the rows of a sentence still have one state.
         """
-        new, one_state, of_sentence = states.new_empty(len(tokens), self.size), len(states) != len(tokens), memory
+        new, of_sentence = states.new_empty(len(tokens), self.size), memory
         if one_state:
             of_sentence = states.new_zeros(len(states), 4 * self.size)
             if memory is not None:

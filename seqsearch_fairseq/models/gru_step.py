@@ -6,13 +6,12 @@ filled up to a multiple of `LANES`: products and softmax over a few columns are 
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from seqsearch_fairseq.algorithms.best_token import LANES, OutputMaximum, best_token
+from seqsearch_fairseq.algorithms.best_token import LANES, OutputMaximum, best_by
 from seqsearch_fairseq.algorithms.ragged import lay_out
 from seqsearch_fairseq.algorithms.step import OutputLayer, State
 from seqsearch_fairseq.models.gru_gates import Gates, fast_tanh_of_half_
@@ -35,7 +34,8 @@ class Attention(NamedTuple):
         return cls(2 * weight.t(), keys.transpose(1, 2).contiguous(), values, padding)
 
     def narrow(self, sentences: Tensor) -> "Attention":
-        return self._replace(keys=self.keys[sentences], values=self.values[sentences], padding=self.padding[sentences])
+        keys, values, padding = (rows.index_select(0, sentences) for rows in (self.keys, self.values, self.padding))
+        return self._replace(keys=keys, values=values, padding=padding)
 
     def mean(self, queries: Tensor) -> Tensor:
         """The mean value under the attention of each query: (B, K, D) from (B, K, D)."""
@@ -50,18 +50,18 @@ class GRURows:
         self._gates, self._sentence, self._memory, self._attention = step.gates, sentence, step.memory, None
         if step.attention is not None:
             self._layout = lay_out(sentence)
-            self._attention = step.attention.narrow(self._layout.sentences)
+            self._attention = step.attention_of(self._layout.sentences)
 
-    def advance(self, tokens: Tensor, states: Tensor, position: int) -> tuple[Tensor, Tensor]:
+    def advance(self, tokens: Tensor, states: Tensor, position: int, one_state: bool = False) -> tuple[Tensor, Tensor]:
         memory = None if self._memory is None else self._memory[:, min(position, self._memory.size(1) - 1)]
-        new = self._gates.step(tokens, states, self._sentence, memory)
+        new = self._gates.step(tokens, states, self._sentence, memory, one_state)
         return new if self._attention is None else self._features(self._attention, new), new
 
     def _features(self, attention: Attention, states: Tensor) -> Tensor:
         layout = self._layout
-        queries = states if layout.is_full else states[layout.fill]
+        queries = states if layout.is_full else states.index_select(0, layout.fill)
         mean = attention.mean(queries.view(len(layout.sentences), -1, states.size(1))).flatten(0, 1)
-        mean = mean if layout.is_full else mean[layout.rows]
+        mean = mean if layout.is_full else mean.index_select(0, layout.rows)
         return fast_tanh_of_half_(torch.addmm(mean, states, attention.weight, out=mean))
 
 
@@ -96,6 +96,7 @@ class GRUStep:
         self.initial, self.memory, self.attention = initial, memory, attention
         self._rows: GRURows | None = None  # the last ones that `advance` made, and how many they are
         self._count = 0
+        self._narrowed = torch.arange(len(initial), device=initial.device), attention  # some sentences, and theirs
 
     def start(self, beam_size: int) -> State:
         return State({"hidden": self.initial.repeat_interleave(beam_size, dim=0).unsqueeze(1)}, 0, {})
@@ -132,11 +133,17 @@ class GRUStep:
     def rows(self, sentence: Tensor) -> GRURows:
         return GRURows(self, sentence)
 
+    def attention_of(self, sentences: Tensor) -> Attention | None:
+        """The attention of some sentences; the last one, if it was for the same."""
+        if self.attention is not None and not torch.equal(sentences, self._narrowed[0]):
+            self._narrowed = sentences, self.attention.narrow(sentences)
+        return self._narrowed[1]
+
     def states_of(self, state: State) -> Tensor:
         (tensor,) = state.tensors.values()
         return tensor.flatten(1)
 
     def best_of(self, candidates: Tensor) -> Callable[[Tensor], Tensor]:
         if self.output is None:
-            return partial(best_token, self, candidates=candidates)
+            return lambda features: best_by(self.scores(features), candidates)
         return OutputMaximum(self.output, candidates)

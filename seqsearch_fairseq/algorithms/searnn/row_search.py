@@ -48,21 +48,21 @@ def search_rows(
     members = starts.sentence.new_zeros(0)  # rows that are on their way
     states, previous, rows = step.states_of(rolled_in.states[0])[:0], members, None
     for place in range(first, end):
-        new = joining[place - first]
+        new, one_state = joining[place - first], len(members) == 0
         if len(new) > 0:
             begin = step.states_of(rolled_in.states[place - 1])
-            if len(members) == 0:
-                members, states, previous = new, begin, starts.token[new]  # a sentence's rows have one state
+            if one_state:  # for all rows of a sentence
+                members, states, previous = new, begin, starts.token[new]
             else:
                 members, order = torch.cat([members, new]).sort()
-                states = torch.cat([states, begin[starts.sentence[new]]])[order]
+                states = torch.cat([states, begin.index_select(0, starts.sentence[new])]).index_select(0, order)
                 previous = torch.cat([previous, starts.token[new]])[order]
             rows = None
         if len(members) == 0:
             continue
         if rows is None:
             rows = step.rows(starts.sentence[members])
-        features, states = rows.advance(previous, states, place)
+        features, states = rows.advance(previous, states, place, one_state)
         previous = best_of(features)
         steps += len(members)
         if len(members) == written.size(1):
@@ -74,7 +74,8 @@ def search_rows(
             goes_on = starts.last[members] > place
             stays = goes_on if stays is None else stays & goes_on
         if stays is not None and not bool(stays.all()):
-            members, states, previous, rows = members[stays], states[stays], previous[stays], None
+            kept = stays.nonzero().squeeze(1)
+            members, states, previous, rows = members[kept], states.index_select(0, kept), previous[kept], None
     return Found(written.t(), steps)
 
 
