@@ -1,7 +1,7 @@
 """The best-scoring token of each row of features, without gradient: what a greedy search asks of the output layer.
 
-`OutputMaximum` makes the product and the search for its maximum in one go, a block of rows and columns at a time, so
-that scores are looked at while they are in the processor's cache. Where it cannot, `best_token` looks at all scores.
+`OutputMaximum` makes the product for a block of rows at a time, in memory that is used again. Where the output layer is
+no product, `best_token` looks at whatever scores it gives.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from seqsearch_fairseq.algorithms.step import OutputLayer, Step
 
-ROWS, COLUMNS = 1024, 1024  # of a block of scores
-LANES = 16  # products with a multiple of this many columns are up to twice as fast
+ROWS = 512  # of a block of scores
+LANES = 16  # products with a multiple of this many columns are up to twice as fast, where they are few
+FEW = 1024  # columns
 BLOCK, FEW_BLOCKS = 64, 8
 
 
@@ -27,39 +28,21 @@ class OutputMaximum:
 
     def __init__(self, output: OutputLayer, candidates: Tensor):
         weight, bias = output.weight, torch.zeros_like(output.weight[:, 0]) if output.bias is None else output.bias
-        bias = bias.masked_fill(~candidates, -torch.inf)
-        missing = -len(weight) % LANES
-        if missing > 0 and len(weight) <= COLUMNS:
+        bias, missing = bias.masked_fill(~candidates, -torch.inf), -len(weight) % LANES
+        if missing > 0 and len(weight) <= FEW:
             weight = torch.nn.functional.pad(weight, (0, 0, 0, missing))
             bias = torch.nn.functional.pad(bias, (0, missing), value=-torch.inf)
-        blocks = -(-len(weight) // COLUMNS)
-        width = -(-len(weight) // (blocks * BLOCK)) * BLOCK  # nearly even blocks
-        self._weights = [part.t() for part in weight.split(width)]
-        self._biases = bias.split(width)
-        self._buffer = weight.new_empty(0)
+        self._weight, self._bias = weight.t(), bias
+        self._buffer = weight.new_empty(0, len(weight))
 
     def __call__(self, features: Tensor) -> Tensor:
-        return torch.cat([self._of_rows(rows) for rows in features.split(ROWS)])
+        if len(self._buffer) < min(len(features), ROWS):
+            self._buffer = features.new_empty(min(len(features), ROWS), len(self._bias))
+        best = [self._of_block(block) for block in features.split(ROWS)]
+        return best[0] if len(best) == 1 else torch.cat(best)
 
-    def _of_rows(self, features: Tensor) -> Tensor:
-        if len(self._weights) == 1:
-            return largest(self._scores(features, 0))
-        best = torch.full_like(features[:, 0], -torch.inf)
-        found, start = torch.zeros(len(features), dtype=torch.long, device=features.device), 0
-        for i, weight in enumerate(self._weights):
-            scores, place = largest_with_score(self._scores(features, i))
-            better = scores > best
-            found = torch.where(better, place + start, found)
-            best = torch.where(better, scores, best)
-            start += weight.size(1)
-        return found
-
-    def _scores(self, features: Tensor, i: int) -> Tensor:
-        width = self._weights[i].size(1)
-        if len(self._buffer) < len(features) * width:
-            self._buffer = features.new_empty(len(features) * max(weight.size(1) for weight in self._weights))
-        out = self._buffer[: len(features) * width].view(len(features), width)
-        return torch.addmm(self._biases[i], features, self._weights[i], out=out)
+    def _of_block(self, features: Tensor) -> Tensor:
+        return largest(torch.addmm(self._bias, features, self._weight, out=self._buffer[: len(features)]))
 
 
 def chooser(step: Step, candidates: Tensor) -> Callable[[Tensor], Tensor]:
@@ -83,14 +66,7 @@ def best_by(scores: Tensor, candidates: Tensor) -> Tensor:
 
 
 def largest(scores: Tensor) -> Tensor:
-    """The place of each row's maximum, the first where several tie: (R,) from (R, V)."""
-    if scores.size(1) < FEW_BLOCKS * BLOCK or scores.is_cuda:
-        return scores.argmax(dim=1)
-    return largest_with_score(scores)[1]
-
-
-def largest_with_score(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Each row's maximum and its place, the first where several tie: (R,) each, from (R, V).
+    """The place of each row's maximum, the first where several tie: (R,) from (R, V).
 
     On a CPU torch finds a maximum far faster than its place; so for a large V: the maxima of blocks, the first block
     that holds the largest, and its place in there.
@@ -98,14 +74,12 @@ def largest_with_score(scores: Tensor) -> tuple[Tensor, Tensor]:
     rows, width = scores.shape
     whole = width // BLOCK * BLOCK
     if width < FEW_BLOCKS * BLOCK or scores.is_cuda:
-        best, place = scores.max(dim=1)
-        return best, place
+        return scores.argmax(dim=1)
     blocks = scores[:, :whole].unflatten(1, (-1, BLOCK))  # (R, V / BLOCK, BLOCK)
     block = blocks.amax(dim=2).argmax(dim=1)
     inside = blocks[torch.arange(rows, device=scores.device), block]  # (R, BLOCK)
     best, place = inside.max(dim=1)
-    place = block * BLOCK + place
     if whole == width:
-        return best, place
+        return block * BLOCK + place
     rest, last = scores[:, whole:].max(dim=1)
-    return torch.maximum(rest, best), torch.where(rest > best, whole + last, place)
+    return torch.where(rest > best, whole + last, block * BLOCK + place)

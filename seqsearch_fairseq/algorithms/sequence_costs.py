@@ -101,8 +101,8 @@ def ngram_matches(found: Tensor, gold: Tensor, n: int) -> Tensor:
         return torch.zeros(len(found), dtype=torch.float64, device=found.device)
     ours, theirs = found.unfold(1, n, 1), gold.unfold(1, n, 1)  # (R, windows, n)
     whole = ours.ne(FILL).all(dim=2)
-    in_gold = _equal(ours, theirs).sum(dim=2)  # (R, windows of found)
-    so_far = _equal(ours, ours).tril().sum(dim=2)
+    in_gold = ngrams_agree(ours, theirs).sum(dim=2)  # (R, windows of found)
+    so_far = ngrams_agree(ours, ours).tril().sum(dim=2)
     return ((so_far <= in_gold) & whole).sum(dim=1).double()
 
 
@@ -208,7 +208,7 @@ def _same_width(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return tuple(pad(rows, (0, width - rows.size(1)), value=FILL) for rows in (first, second))  # type: ignore
 
 
-def _equal(first: Tensor, second: Tensor) -> Tensor:
+def ngrams_agree(first: Tensor, second: Tensor) -> Tensor:
     """Which n-grams (R, I, n) and (R, J, n) agree: (R, I, J) bool."""
     agree = first[:, :, None, 0] == second[:, None, :, 0]
     for k in range(1, first.size(2)):
