@@ -11,6 +11,7 @@ have one state. What a token or the encoder's output gives is not counted, becau
 
 import argparse
 import statistics
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -18,8 +19,6 @@ from benchmark_measures import forward_and_backward, seconds
 from benchmark_problems import Problem
 from benchmark_updates import prepared, searnn_searches, teacher_forced
 from torch.utils.flop_counter import FlopCounterMode
-
-from seqsearch_fairseq.algorithms.step import State, Step
 
 PRODUCTS = ((1024, 1024, 1024), (512, 128, 384), (1024, 256, 768))  # (n, k) @ (k, m) among which the best rate is
 WIDTH = 4  # rows a sentence with which FLOP are counted
@@ -61,21 +60,19 @@ def flop_of_row(given: Problem) -> RowFlop:
     """Counted in one step of the decoder that rolls out, with one state a sentence and with one a row."""
     step = given.step("logits")
     with step.noise_free():
-        everybody = torch.arange(step.batch_size, device=given.gold.device)
-        quick, shared = step.narrow(everybody, step.start(1).shared)
-        inputs = quick.inputs_of(given.gold[:, :1].expand(-1, WIDTH).flatten())
-        quick.advance(inputs, quick.start(WIDTH))  # once: whatever is looked up later
-        one_state = flop_of_step(quick, inputs, quick.start(1)._replace(shared=shared))
-        own_states = flop_of_step(quick, inputs, quick.start(WIDTH)._replace(shared=shared))
+        quick, sentences = step.row_step, torch.arange(step.batch_size, device=given.gold.device)
+        tokens, states = given.gold[:, :1].expand(-1, WIDTH).flatten(), quick.states_of(quick.start(1))
+        rows = quick.rows(sentences.repeat_interleave(WIDTH))
+        rows.advance(tokens, states, 0, one_state=True)  # once: what a token gives is looked up after that
+        one_state = flop_of(lambda: step.scores(rows.advance(tokens, states, 0, one_state=True)[0]))
+        own_states = flop_of(lambda: step.scores(rows.advance(tokens, states.repeat(WIDTH, 1), 0)[0]))
     recurrence = (own_states - one_state) / (WIDTH - 1)  # of a sentence's one state, or of all rows' first
-    rows = len(inputs)
-    return RowFlop((one_state - recurrence) / rows, own_states / rows)
+    return RowFlop((one_state - recurrence) / len(tokens), own_states / len(tokens))
 
 
-def flop_of_step(step: Step, inputs: torch.Tensor, state: State) -> int:
+def flop_of(call: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
-        features, _ = step.advance(inputs, state)
-        step.scores(features)
+        call()
     return counter.get_total_flops()
 
 
