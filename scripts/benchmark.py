@@ -33,14 +33,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmark_page import Row, as_json, as_line, commit, heading, load, page, said_of
+from benchmark_page import EXTRAS, Row, as_json, as_line, commit, heading, load, page, said_of
 from results import replacing
 
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.programs import run_program
 
 # What measures is imported when the arguments are read: torch and fairseq take seconds.
-UPDATES, DBD, DECODE, GROWTH, DATA = ("soft-beam", "dss", "searnn", "rivals"), "dbd", "decode", "growth", "data"
+SEARNN, DBD, DECODE, GROWTH, DATA = "searnn", "dbd", "decode", "growth", "data"
+UPDATES = ("soft-beam", "dss", SEARNN, "rivals")
 ANYWHERE = (*UPDATES, DBD, DECODE, GROWTH, DATA)
 ALL = "all"  # of these
 KERNEL = "kernel"  # needs a GPU
@@ -71,12 +72,12 @@ def main() -> int:
             args.sharpness = sharpness_of(args.path, args.data)
         machine = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {args.threads} thread(s)"
         about = f"{machine}, torch {torch.__version__}, {args.runs} runs, sharpness {args.sharpness:.3g}"
-        loads, rows, measured = [load()], [], about + commit()
+        loads, rows, measured, extras = [load()], [], about + commit(), extras_of(args)
         for work in works:
             if not args.json:
-                print("\n".join([f"{work} on {about}\n", *heading(args.memory)]), flush=True)
+                print("\n".join([f"{work} on {about}\n", *heading(extras)]), flush=True)
             for row in measure(work, args, device):
-                print(as_json(row, args.memory) if args.json else as_line(row, args.memory), flush=True)
+                print(as_json(row, extras) if args.json else as_line(row, extras), flush=True)
                 rows.append(row)
                 loads.append(load())
             if work == GROWTH and args.plot is not None:
@@ -89,10 +90,15 @@ def main() -> int:
     return 0
 
 
+def extras_of(args: argparse.Namespace) -> list[str]:
+    """The flags given that add columns."""
+    return [extra for extra in EXTRAS if getattr(args, extra)]
+
+
 def write_page(args: argparse.Namespace, rows: list[Row], circumstances: str) -> None:
     command = f"python scripts/benchmark.py {shlex.join(sys.argv[1:])}"
     picture = None if args.plot is None else os.path.relpath(args.plot, args.output.absolute().parent)
-    lines = page(rows, command, circumstances, args.memory, picture)
+    lines = page(rows, command, circumstances, extras_of(args), picture)
     with replacing(args.output) as path:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -120,6 +126,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="also the peak memory of each update, with the step of Adam, in a process of its own: the whole process, "
         "and what lies above the program, model and averages of Adam",
     )
+    parser.add_argument(
+        "--bound",
+        action="store_true",
+        help="with searnn: also the decoder's rows that have to be rolled out, the GFLOP of their products, this "
+        "thread's best rate of products, and how long cross entropy and these products at that rate would take",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a row instead of a table")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="with growth: a picture of it, .png, .svg or .pdf")
     parser.add_argument("--output", type=Path, metavar="PAGE.md", help="write a page in Markdown, too")
@@ -135,6 +147,8 @@ def check(parser: argparse.ArgumentParser, args: argparse.Namespace, works: tupl
         parser.error(f"--data goes with --path, got {args.data} alone")
     if args.memory and not set(works) & set(UPDATES):
         parser.error(f"--memory is for updates ({', '.join(UPDATES)}), got it with {', '.join(works)}")
+    if args.bound and works != (SEARNN,):
+        parser.error(f"--bound is for {SEARNN}, got it with {', '.join(works)}")
     if args.plot is not None and (GROWTH not in works or args.plot.suffix not in PICTURES):
         parser.error(f"--plot goes with {GROWTH} and must end in {', '.join(PICTURES)}, got {args.plot}")
     for name in ("plot", "output"):
@@ -158,21 +172,32 @@ def measure(work: str, args: argparse.Namespace, device: str) -> Iterator[Row]:
     """The rows of one work."""
     for size in (name for name in sizes_of(work) if args.size in name):
         costs = (cost for cost in costs_of(work, size, args, device) if args.variant in cost.variant)
+        rows = (row_of(work, args, cost) for cost in costs)
         if args.memory and work in UPDATES:
-            yield from with_memory(work, size, list(costs), args, device)
-            continue
-        yield from (row_of(work, args, cost) for cost in costs)
+            rows = with_memory(list(rows), args, device)
+        if args.bound:
+            rows = with_bound(list(rows), args, device)
+        yield from rows
 
 
-def with_memory(work: str, size: str, costs: list, args: argparse.Namespace, device: str) -> Iterator[Row]:
+def with_memory(rows: list[Row], args: argparse.Namespace, device: str) -> Iterator[Row]:
+    """The rows of one size, and the peaks of their memory."""
     from benchmark_memory import peaks
 
-    labels = {label: None for cost in costs for label in (cost.against, cost.variant)}
-    found = peaks(work, size, labels, args, device)
-    for cost in costs:
-        ours, theirs = found[cost.variant], found[cost.against]
+    labels = {label: None for row in rows for label in (row.against, row.variant)}
+    found = peaks(rows[0].work, rows[0].size, labels, args, device) if rows else {}
+    for row in rows:
+        ours, theirs = found[row.variant], found[row.against]
         ratios = {"memory_ratio": ours.whole / theirs.whole, "memory_above_model_ratio": ours.above / theirs.above}
-        yield row_of(work, args, cost)._replace(**{name: round(ratio, 3) for name, ratio in ratios.items()})
+        yield row._replace(**{name: round(ratio, 3) for name, ratio in ratios.items()})
+
+
+def with_bound(rows: list[Row], args: argparse.Namespace, device: str) -> Iterator[Row]:
+    """The rows of one size, and the lower bounds of their time."""
+    from benchmark_bound import bounds
+
+    found = bounds(rows[0].size, [row.variant for row in rows], args, device) if rows else {}
+    yield from (row._replace(**found[row.variant]._asdict()) for row in rows)
 
 
 def row_of(work: str, args: argparse.Namespace, cost) -> Row:

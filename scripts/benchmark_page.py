@@ -19,6 +19,15 @@ TITLES = {
     "data": "Preparation and scoring, against 10 s and 1 s",
 }
 ROOT = Path(__file__).resolve().parents[1]
+EXTRAS = {  # flag -> what it adds to a row, and how the table heads it
+    "memory": {"memory_ratio": "process", "memory_above_model_ratio": "above the model"},
+    "bound": {
+        "roll_out_rows": "rows rolled out",
+        "roll_out_gflop": "their GFLOP",
+        "gflop_a_second": "best GFLOP a second",
+        "bound_ratio": "lower bound",
+    },
+}
 
 
 class Row(NamedTuple):
@@ -31,24 +40,31 @@ class Row(NamedTuple):
     runs: int
     memory_ratio: float | None = None  # with --memory: the peak of the process
     memory_above_model_ratio: float | None = None  # and what of it lies above what it holds before an update
+    roll_out_rows: int | None = None  # with --bound: see `benchmark_bound.py`
+    roll_out_gflop: float | None = None
+    gflop_a_second: float | None = None
+    bound_ratio: float | None = None
 
 
-def heading(memory: bool) -> list[str]:
-    columns = ["size", "variant", "against", "time", "saved bytes", *(["process", "above the model"] if memory else [])]
+def heading(extras: list[str]) -> list[str]:
+    columns = ["size", "variant", "against", "time", "saved bytes"]
+    columns += [head for extra in extras for head in EXTRAS[extra].values()]
     return [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
 
 
-def as_line(row: Row, memory: bool) -> str:
-    ratios = [row.time_ratio, row.bytes_ratio, *([row.memory_ratio, row.memory_above_model_ratio] if memory else [])]
-    shown = ["–" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+def as_line(row: Row, extras: list[str]) -> str:
+    figures = [row.time_ratio, row.bytes_ratio]
+    figures += [getattr(row, name) for extra in extras for name in EXTRAS[extra]]
+    shown = ["–" if n is None else f"{n:,}" if isinstance(n, int) else f"{n:.2f}" for n in figures]
     return f"| {' | '.join([row.size, row.variant, row.against, *shown])} |"
 
 
-def as_json(row: Row, memory: bool) -> str:
-    return json.dumps({name: value for name, value in row._asdict().items() if memory or "memory" not in name})
+def as_json(row: Row, extras: list[str]) -> str:
+    left_out = {name for extra, names in EXTRAS.items() if extra not in extras for name in names}
+    return json.dumps({name: value for name, value in row._asdict().items() if name not in left_out})
 
 
-def page(rows: list[Row], command: str, circumstances: str, memory: bool, picture: str | None) -> Iterator[str]:
+def page(rows: list[Row], command: str, circumstances: str, extras: list[str], picture: str | None) -> Iterator[str]:
     """The lines of a page: a table for each work.
 
     Args:
@@ -65,8 +81,8 @@ def page(rows: list[Row], command: str, circumstances: str, memory: bool, pictur
         yield from ("", f"## {TITLES[work]}", "")
         if work == "growth" and picture is not None:
             yield from (f"![Time and saved bytes of an update against V, K, T, B and alpha]({picture})", "")
-        yield from heading(memory)
-        yield from (as_line(row, memory) for row in rows if row.work == work)
+        yield from heading(extras)
+        yield from (as_line(row, extras) for row in rows if row.work == work)
 
 
 def load() -> float:

@@ -17,9 +17,9 @@ from seqsearch_fairseq.algorithms.beam_training.global_likelihood import UPDATES
 from seqsearch_fairseq.algorithms.beam_training.minimum_risk import minimum_risk
 from seqsearch_fairseq.algorithms.costs import hamming
 from seqsearch_fairseq.algorithms.scheduled_sampling import scheduled_sampling
-from seqsearch_fairseq.algorithms.searnn.algorithm import Settings, searnn
+from seqsearch_fairseq.algorithms.searnn.algorithm import Searnn, Settings, searnn
 from seqsearch_fairseq.algorithms.searnn.policies import best_suffix_policy, copy_policy
-from seqsearch_fairseq.algorithms.searnn.rollouts import Space
+from seqsearch_fairseq.algorithms.searnn.roll_in import Space
 from seqsearch_fairseq.algorithms.sequence_costs import FILL, SEQUENCE_COSTS
 from seqsearch_fairseq.algorithms.soft_beam import direct_objective, hinge_objective, soft_beam
 from seqsearch_fairseq.algorithms.step import first_inputs
@@ -93,19 +93,17 @@ def soft_beam_variants(given: Problem) -> dict[str, Update]:
     return named
 
 
-def learned_to_search(given: Problem, settings: Settings, cost: str, policy: str) -> Tensor:
+def learned_to_search(given: Problem, settings: Settings, cost: str, policy: str) -> Searnn:
     eos = None if isinstance(given.model, TaggerModel) else given.model.decoder.dictionary.eos()
     space = Space(given.candidates, eos, given.lengths)
     gold = given.gold.masked_fill(given.gold.eq(-1 if eos is None else eos), FILL)
     reference = best_suffix_policy(cost) if policy == "best-suffix" else copy_policy(SEQUENCE_COSTS[cost])
-    return searnn(
-        given.step("logits"), gold, given.lengths, space, SEQUENCE_COSTS[cost], reference, settings
-    ).losses.sum()
+    return searnn(given.step("logits"), gold, given.lengths, space, SEQUENCE_COSTS[cost], reference, settings)
 
 
-def searnn_variants(given: Problem) -> dict[str, Update]:
+def searnn_searches(given: Problem) -> dict[str, Callable[[], Searnn]]:
     """All tokens of all cells, or five of them; for translation, as many cells as the size's name says."""
-    named: dict[str, Update] = {}
+    named: dict[str, Callable[[], Searnn]] = {}
     for roll_out in ("learned", "mixed"):
         settings = Settings("learned", roll_out, loss="ll")
         if given.cells is not None:
@@ -118,6 +116,14 @@ def searnn_variants(given: Problem) -> dict[str, Update]:
         few = settings._replace(mixture={"policy": 5})
         named[f"{roll_out}, 5 tokens"] = partial(learned_to_search, given, few, cost, "copy")
     return named
+
+
+def searnn_variants(given: Problem) -> dict[str, Update]:
+    return {name: partial(loss_of, search) for name, search in searnn_searches(given).items()}
+
+
+def loss_of(search: Callable[[], Searnn]) -> Tensor:
+    return search().losses.sum()
 
 
 def over_a_beam(given: Problem, algorithm, scores: str, **options) -> Tensor:

@@ -15,7 +15,7 @@ from fairseq.models.transformer import TransformerDecoderBase
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
-from seqsearch_fairseq.algorithms.step import OutputLayer, State, Step
+from seqsearch_fairseq.algorithms.step import OutputLayer, RowStep, State, Step
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.models.attention_gru import AttentionGRUDecoder
 from seqsearch_fairseq.models.tagger import TaggerDecoder
@@ -75,8 +75,6 @@ class FairseqStep:
         batch_size: B.
         scores: `"log-probs"` or `"logits"`, the local score.
     """
-
-    one_state_a_sentence = False
 
     def __init__(self, model, encoder_out, batch_size: int, scores: str = "log-probs"):
         check_decoder(model.decoder)
@@ -165,13 +163,18 @@ class FairseqStep:
         states = [State({name: hidden[:, t : t + 1]}, t + 1, {}) for t in range(tokens.size(1))]
         return features, states
 
+    @property
+    def row_step(self) -> RowStep | None:
+        """See `Step.row_step`."""
+        return self._faster_step()
+
     def _faster_step(self):
         """The same step, of a decoder that can do it faster without gradient and dropout; None of any other."""
         narrow = torch.finfo(self.embedding.dtype).bits < 32
         if torch.is_grad_enabled() or self.has_noise or self._autocast["enabled"] or narrow:
             return None
         if self._faster is None and hasattr(self.decoder, "gru_step"):
-            self._faster = self.decoder.gru_step(self.encoder_out, self.scores)
+            self._faster = self.decoder.gru_step(self.encoder_out, self.scores, self.output)
         return self._faster
 
     @property

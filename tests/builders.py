@@ -18,7 +18,7 @@ START = 0  # the token whose embedding is the first input
 class NoiseFreeStep:
     """What a `Step` without dropout has in common with every other."""
 
-    one_state_a_sentence = False
+    row_step = None
     teacher_forced = None
     has_noise = False
     output = None

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-FILL = -1
+from seqsearch_fairseq.algorithms.edit_distance import edit_table
+from seqsearch_fairseq.algorithms.sequences import FILL, sequence_lengths
+
 MAX_ORDER = 4  # n-grams of BLEU-4 and of GLEU
 
 SequenceCost = Callable[[Tensor, Tensor], Tensor]  # found (R, T), gold (R, S) -> (R,) float64
@@ -33,24 +35,6 @@ def edit_distance(found: Tensor, gold: Tensor) -> Tensor:
     gold_lengths = sequence_lengths(gold)
     distance = edit_table(found, gold).gather(1, gold_lengths.unsqueeze(1)).squeeze(1)
     return distance.double() / gold_lengths.clamp(min=1)
-
-
-def edit_table(found: Tensor, gold: Tensor) -> Tensor:
-    """Levenshtein distance of the whole found sequence to each prefix of the gold: (R, S + 1) integer.
-
-    The usual table, one row of it for each found token: `D'[s] = min(D[s] + 1, D[s-1] + differs, D'[s-1] + 1)`, whose
-    last case is a running minimum of `D'[s] - s`.
-    """
-    places = torch.arange(gold.size(1) + 1, device=gold.device)
-    table = places.repeat(len(gold), 1)  # (R, S + 1): distances of the empty prefix of `found`
-    lengths = sequence_lengths(found)
-    for t in range(found.size(1)):
-        differs = gold.ne(found[:, t : t + 1]).long()
-        best = torch.minimum(table[:, 1:] + 1, table[:, :-1] + differs)
-        best = torch.cat([table[:, :1] + 1, best], dim=1)
-        best = (best - places).cummin(dim=1).values + places
-        table = torch.where((t < lengths).unsqueeze(1), best, table)
-    return table
 
 
 def one_minus_bleu(found: Tensor, gold: Tensor) -> Tensor:
@@ -117,8 +101,8 @@ def ngram_matches(found: Tensor, gold: Tensor, n: int) -> Tensor:
         return torch.zeros(len(found), dtype=torch.float64, device=found.device)
     ours, theirs = found.unfold(1, n, 1), gold.unfold(1, n, 1)  # (R, windows, n)
     whole = ours.ne(FILL).all(dim=2)
-    in_gold = _equal(ours, theirs).sum(dim=2)  # (R, windows of found)
-    so_far = _equal(ours, ours).tril().sum(dim=2)
+    in_gold = ngrams_agree(ours, theirs).sum(dim=2)  # (R, windows of found)
+    so_far = ngrams_agree(ours, ours).tril().sum(dim=2)
     return ((so_far <= in_gold) & whole).sum(dim=1).double()
 
 
@@ -218,17 +202,13 @@ class ChunkLabels:
         return _Chunks(starts, kinds, ends)
 
 
-def sequence_lengths(sequences: Tensor) -> Tensor:
-    return sequences.ne(FILL).sum(dim=1)
-
-
 def _same_width(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     width = max(first.size(1), second.size(1))
     pad = torch.nn.functional.pad
     return tuple(pad(rows, (0, width - rows.size(1)), value=FILL) for rows in (first, second))  # type: ignore
 
 
-def _equal(first: Tensor, second: Tensor) -> Tensor:
+def ngrams_agree(first: Tensor, second: Tensor) -> Tensor:
     """Which n-grams (R, I, n) and (R, J, n) agree: (R, I, J) bool."""
     agree = first[:, :, None, 0] == second[:, None, :, 0]
     for k in range(1, first.size(2)):

@@ -91,7 +91,9 @@ class Step(Protocol):
         None where the decoder cannot do that, or would draw other noise than step by step.
         """
 
-    one_state_a_sentence: bool  # whether `advance` also takes a state with one row a sentence, for all its inputs
+    @property
+    def row_step(self) -> "RowStep | None":
+        """The same decoder for a greedy search of rows, where it has a faster way to do that without gradient."""
 
     @property
     def has_noise(self) -> bool:
@@ -99,6 +101,29 @@ class Step(Protocol):
 
     def noise_free(self) -> AbstractContextManager:
         """A context in which a step draws nothing."""
+
+
+class Rows(Protocol):
+    """Some rows of a greedy search; a sentence has any number of them, side by side and in the sentences' order."""
+
+    def advance(self, tokens: Tensor, states: Tensor, position: int, one_state: bool = False) -> tuple[Tensor, Tensor]:
+        """From the rows' tokens (n,) and states (n, D) to features and the next states, (n, D) each.
+
+        With `one_state`, the states are (B, D), of all B sentences: the rows of a sentence have one.
+        """
+
+
+class RowStep(Protocol):
+    """A decoder without gradient and noise whose state is a row of numbers; beside a `Step` of the same sentences."""
+
+    def states_of(self, state: State) -> Tensor:
+        """The rows (N, D) of a state of the step beside it."""
+
+    def rows(self, sentence: Tensor) -> Rows:
+        """Rows of these sentences (n,), ascending."""
+
+    def best_of(self, candidates: Tensor) -> Callable[[Tensor], Tensor]:
+        """From features (n, D) to the best candidate (n,) of each row, the first where several tie."""
 
 
 def first_inputs(step: Step, beam_size: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from seqsearch_fairseq.algorithms.searnn.algorithm import ROLL_INS, ROLL_OUTS, Settings, searnn
 from seqsearch_fairseq.algorithms.searnn.losses import FULL_SOFTMAX, LOSSES
 from seqsearch_fairseq.algorithms.searnn.policies import best_suffix_policy, copy_policy, max_f1_policy
-from seqsearch_fairseq.algorithms.searnn.rollouts import Space, greedy_tokens
+from seqsearch_fairseq.algorithms.searnn.roll_in import Space, greedy_tokens
 from seqsearch_fairseq.algorithms.searnn.subsampling import SAMPLERS
 from seqsearch_fairseq.algorithms.sequence_costs import COSTS_OF_MATCHES, FILL, SEQUENCE_COSTS
 from seqsearch_fairseq.criterions.cost_flags import CHUNK_F1, COST_NAMES, chunk_labels

@@ -15,7 +15,8 @@ from fairseq.models import FairseqEncoderDecoderModel, register_model, register_
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
-from seqsearch_fairseq.models.gru_step import Attention, Gates, GRUStep
+from seqsearch_fairseq.models.gru_gates import Gates
+from seqsearch_fairseq.models.gru_step import Attention, GRUStep
 from seqsearch_fairseq.models.recurrent import (
     RecurrentDecoder,
     RecurrentEncoder,
@@ -118,14 +119,12 @@ class AttentionGRUDecoder(RecurrentDecoder):
         outputs, _ = self.rnn(self.dropout(self.embed_tokens(prev_output_tokens)), start)
         return self.features_of(outputs, encoder_out), outputs
 
-    def gru_step(self, encoder_out, scores) -> GRUStep:
+    def gru_step(self, encoder_out, scores, output) -> GRUStep:
         """A faster step without gradient and dropout."""
-        keys, values, padding = (encoder_out[name][0] for name in ("keys", "values", "padding"))
-        attention = Attention(2 * self.hidden.weight.t(), 2 * self.hidden.bias, keys, 2 * values, padding)
-        gates = Gates(self.rnn, self.embed_tokens.weight)
-        return GRUStep(
-            gates, self.dictionary.eos(), len(keys), scores, initial=encoder_out["state"][0], attention=attention
-        )
+        read = (encoder_out[name][0] for name in ("keys", "values", "padding"))
+        attention = Attention.of(self.hidden.weight, self.hidden.bias, *read)
+        gates, initial = Gates(self.rnn, self.embed_tokens.weight), encoder_out["state"][0]
+        return GRUStep(gates, self.dictionary.eos(), scores, output, initial, attention=attention)
 
 
 @register_model("attention_gru", dataclass=AttentionGRUConfig)

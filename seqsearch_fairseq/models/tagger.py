@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from seqsearch_fairseq.data.embeddings import load_embeddings
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.models.factors import FactorEmbeddings, embedding_sizes
-from seqsearch_fairseq.models.gru_step import Gates, GRUStep
+from seqsearch_fairseq.models.gru_gates import Gates
+from seqsearch_fairseq.models.gru_step import GRUStep
 from seqsearch_fairseq.models.lstm_step import LSTMStep
 from seqsearch_fairseq.models.recurrent import (
     CELLS,
@@ -168,19 +169,13 @@ class TaggerDecoder(RecurrentDecoder):
         outputs, _ = self.rnn(torch.cat([self.dropout(self.embed_tokens(prev_output_tokens)), memory], dim=2))
         return self.dropout(outputs), outputs
 
-    def gru_step(self, encoder_out, scores) -> GRUStep | None:
+    def gru_step(self, encoder_out, scores, output) -> GRUStep | None:
         """A faster step without gradient and dropout; None where the recurrent network is of another kind."""
         if not self.has_all_states:
             return None
         gates, memory = Gates(self.rnn, self.embed_tokens.weight), encoder_out["encoder_out"][0]
-        return GRUStep(
-            gates,
-            self.dictionary.eos(),
-            len(memory),
-            scores,
-            initial=memory.new_zeros(len(memory), gates.size),
-            memory=memory @ gates.of_memory,
-        )
+        initial = memory.new_zeros(len(memory), gates.size)
+        return GRUStep(gates, self.dictionary.eos(), scores, output, initial, memory=memory @ gates.of_memory)
 
 
 def parse_lookahead(text: str) -> int | None:

@@ -10,7 +10,8 @@ from builders import PrefixTable
 
 from seqsearch_fairseq.algorithms.searnn.algorithm import Settings, searnn
 from seqsearch_fairseq.algorithms.searnn.policies import best_suffix_policy, copy_policy, max_f1_policy
-from seqsearch_fairseq.algorithms.searnn.rollouts import Actions, Space, finish, largest, roll_in
+from seqsearch_fairseq.algorithms.searnn.roll_in import Space, roll_in
+from seqsearch_fairseq.algorithms.searnn.rollouts import Actions, finish
 from seqsearch_fairseq.algorithms.sequence_costs import FILL, SEQUENCE_COSTS, ChunkLabels
 
 VOCABULARY, EOS, EXTRA = 5, 2, 1
@@ -119,13 +120,6 @@ def test_every_cost_is_that_of_one_sequence_at_a_time(open_ended, cost, policy, 
         one = done.tokens[r : r + 1], given.gold[b : b + 1]
         found = (ours_finished if done.complete[r] else ours)(*one)
         assert abs(float(found) - expected) < 1e-12, (b, t, token)
-
-
-@pytest.mark.parametrize("width", [5, 511, 512, 513, 1000])
-def test_the_largest_is_the_first_of_those_that_tie(width):
-    scores = torch.randint(9, (200, width)).float()
-    scores[0], scores[0, -1] = -torch.inf, 1.0
-    assert largest(scores).tolist() == [row.index(max(row)) for row in scores.tolist()]
 
 
 @pytest.mark.parametrize(

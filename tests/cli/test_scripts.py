@@ -99,12 +99,24 @@ def test_the_benchmark_measures_memory_in_processes_of_their_own():
     assert 0.8 < row["memory_ratio"] < 2 and row["memory_above_model_ratio"] > 0
 
 
+def test_the_bound_counts_the_products_of_roll_outs():
+    flags = ["--size", "ocr", "--variant", "learned", "--runs", 1, "--json", "--bound", "--cpu"]
+    whole, few = (json.loads(line) for line in succeeded("benchmark.py", "searnn", *flags).splitlines())
+    assert whole.keys() == ROW | {"roll_out_rows", "roll_out_gflop", "gflop_a_second", "bound_ratio"}
+    actions = 64 * 26  # sentences, and labels other than the roll-in's own, whose roll-out is known
+    assert whole["roll_out_rows"] == actions * sum(range(9)) > 2 * few["roll_out_rows"]
+    first, later = 2 * 128 * 31, 2 * 128 * (31 + 3 * 128)  # output layer, with specials; and the gates
+    assert whole["roll_out_gflop"] == pytest.approx(actions * (8 * first + 28 * later) / 1e9, abs=1e-3)
+    assert 1 < few["bound_ratio"] < whole["bound_ratio"] < whole["time_ratio"]
+
+
 @pytest.mark.parametrize(
     "flags,message",
     [
         (["--size", "huge"], "--size must be part of one of: tagger, V 10"),
         (["--runs", "0"], "--runs and --threads must be at least 1, got 0 and 1"),
         (["--sharpness", "-1"], "--sharpness must be a positive number, got -1.0"),
+        (["--bound"], "--bound is for searnn, got it with dss"),
     ],
 )
 def test_the_benchmarks_bad_input_is_refused(flags, message):

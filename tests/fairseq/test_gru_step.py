@@ -5,7 +5,7 @@ import torch
 from fairseq_models import attention_gru, random_targets, source, tagger
 
 from seqsearch_fairseq.adapters import FairseqStep
-from seqsearch_fairseq.models import gru_step
+from seqsearch_fairseq.models import gru_gates
 from seqsearch_fairseq.models.gru_step import GRUStep
 
 WIDTH = 5
@@ -26,10 +26,9 @@ def started(request):
 
 
 @pytest.mark.parametrize("table,block", [(1024, 1024), (0, 1024), (1024, 1), (0, 7)])
-@pytest.mark.parametrize("one_state", [True, False])
-def test_steps_agree(started, monkeypatch, table, block, one_state):
-    monkeypatch.setattr(gru_step, "TABLE", table)
-    monkeypatch.setattr(gru_step, "BLOCK", block)
+def test_steps_agree(started, monkeypatch, table, block):
+    monkeypatch.setattr(gru_gates, "TABLE", table)
+    monkeypatch.setattr(gru_gates, "BLOCK", block)
     model, step, state = started
     tokens = random_targets(model, step.batch_size * WIDTH, 2, seed=4)
     rows = torch.arange(step.batch_size).repeat_interleave(WIDTH)
@@ -37,7 +36,7 @@ def test_steps_agree(started, monkeypatch, table, block, one_state):
         faster, shared = step.narrow(torch.arange(step.batch_size), state.shared)
         assert isinstance(faster, GRUStep)
         wide = state.reorder(rows)
-        begin = state._replace(shared=shared) if one_state else wide._replace(shared=shared)
+        begin = wide._replace(shared=shared)
         monkeypatch.setattr(step, "_rows", step.model.encoder.reorder_encoder_out(step.encoder_out, rows))
         for column in tokens.unbind(dim=1):
             expected, wide = step.advance(step.inputs_of(column), wide)
@@ -46,6 +45,21 @@ def test_steps_agree(started, monkeypatch, table, block, one_state):
             assert begin.position == wide.position
             for name, tensor in wide.tensors.items():
                 torch.testing.assert_close(begin.tensors[name], tensor)
+
+
+@pytest.mark.parametrize("count", [1, 3, 11])
+def test_rows_of_a_sentence_may_have_one_state(started, count):
+    """Any number of rows, that of the sentences too; not all sentences have one."""
+    model, step, state = started
+    draws = torch.Generator().manual_seed(count)
+    sentence = torch.randint(step.batch_size, (count,), generator=draws).sort().values
+    tokens = random_targets(model, count, 1, seed=4)[:, 0]
+    with torch.no_grad():
+        faster = step.row_step
+        states = faster.states_of(state)
+        expected = faster.rows(sentence).advance(tokens, states[sentence], state.position)
+        found = faster.rows(sentence).advance(tokens, states, state.position, one_state=True)
+    torch.testing.assert_close(found, expected)
 
 
 def test_what_a_step_returned_stays_as_it_was(started):

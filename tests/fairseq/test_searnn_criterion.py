@@ -12,10 +12,14 @@ from glue import make_criterion
 from rapidfuzz.distance import Levenshtein
 
 from seqsearch_fairseq.adapters import FairseqStep
+from seqsearch_fairseq.algorithms import best_token
 from seqsearch_fairseq.algorithms.searnn import rollouts
 from seqsearch_fairseq.algorithms.searnn.losses import LOSSES
+from seqsearch_fairseq.algorithms.searnn.roll_in import Space, roll_in
+from seqsearch_fairseq.algorithms.sequence_costs import FILL
 from seqsearch_fairseq.criterions.searnn import SearnnCriterion
 from seqsearch_fairseq.errors import UsageError
+from seqsearch_fairseq.models import gru_gates
 
 ARCHS = ["lstm", "transformer", "attention_gru", "tagger_gru"]
 CROSS_ENTROPY = {"searnn_roll_in": "reference", "searnn_roll_out": "reference", "searnn_loss": "ll"}
@@ -69,13 +73,13 @@ def test_roll_outs_are_the_plain_decoders(loaded, arch):
         step = FairseqStep(model.model, encoder_out, 4, "logits")
         lengths = task.search_lengths(batch)
         eos = None if task.one_label_a_word else task.target_dictionary.eos()
-        gold = batch["target"].masked_fill(batch["target"] == task.target_dictionary.pad(), rollouts.FILL)
+        gold = batch["target"].masked_fill(batch["target"] == task.target_dictionary.pad(), FILL)
         if eos is not None:
-            gold = gold.masked_fill(gold == eos, rollouts.FILL)
-        space = rollouts.Space(task.search_candidates(), eos, lengths + (0 if eos is None else 2))
+            gold = gold.masked_fill(gold == eos, FILL)
+        space = Space(task.search_candidates(), eos, lengths + (0 if eos is None else 2))
         mixed = torch.rand(4, int(space.limits.max())) < 0.5
-        rolled_in = rollouts.roll_in(step, gold, mixed, space)
-        sentence, position = rolled_in.tokens.ne(rollouts.FILL).nonzero(as_tuple=True)
+        rolled_in = roll_in(step, gold, mixed, space)
+        sentence, position = rolled_in.tokens.ne(FILL).nonzero(as_tuple=True)
         token = torch.multinomial(task.search_candidates().double().expand(len(position), -1), 1).squeeze(1)
         actions = rollouts.Actions(sentence, position, token)
         found = rollouts.finish(step, rolled_in, actions, torch.full((4,), 1000), space)
@@ -92,7 +96,40 @@ def test_roll_outs_are_the_plain_decoders(loaded, arch):
                     scores, state = alone(alone.embedding[previous].unsqueeze(0), state)
                 prefix.append(int(scores.masked_fill(~space.candidates, -torch.inf).argmax()))
             expected = prefix[:-1] if prefix[-1] == eos else prefix
-            assert [x for x in found.tokens[r].tolist() if x != rollouts.FILL] == expected
+            assert [x for x in found.tokens[r].tolist() if x != FILL] == expected
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"searnn_roll_out": "learned"},
+        {"searnn_roll_out": "mixed", "searnn_cost": "edit", "searnn_roll_in": "mixed"},
+        {"searnn_roll_out": "focused", "searnn_focus": 2, "searnn_roll_in": "reference"},
+        {"searnn_roll_out": "learned", "searnn_sampling": "policy=3", "searnn_cells": 2, "searnn_roll_out_batch": 50},
+    ],
+)
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("arch", ["attention_gru", "tagger_gru"])
+def test_the_search_of_rows_is_the_plain_way(loaded, monkeypatch, arch, options, small):
+    """The same costs, losses and gradients as by the decoder's own steps, however the work is cut."""
+    model = loaded(arch, double=True)
+    for module, name, size in ((gru_gates, "BLOCK", 5), (gru_gates, "TABLE", 0), (best_token, "ROWS", 3)):
+        monkeypatch.setattr(module, name, size if small else getattr(module, name))
+    criterion = make_criterion("searnn", model.task, searnn_loss="kl", **options).double()
+    found = []
+    for faster in (True, False):
+        if not faster:
+            monkeypatch.setattr(FairseqStep, "row_step", None)
+            monkeypatch.setattr(FairseqStep, "_faster_step", lambda self: None)
+        torch.manual_seed(1)
+        loss, gradient = gradients(criterion, model.model, model.batch())
+        torch.manual_seed(1)
+        found.append((loss, gradient, criterion(model.model, model.batch())[2]))
+    (loss, gradient, log), (expected_loss, expected_gradient, expected_log) = found
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-10, atol=1e-10)
+    for name in ("_cell_best_cost", "_cell_gold_not_best", "_units_cell"):
+        assert log[name] == expected_log[name]
 
 
 @pytest.mark.parametrize("options", [{"searnn_loss": name} for name in LOSSES])
@@ -294,7 +331,7 @@ def test_no_sequence_is_longer_than_the_decoders_positions(loaded, monkeypatch):
     longest = int(model.task.search_lengths(model.batch()).max())
     monkeypatch.setattr(model.model.decoder, "max_positions", lambda: longest)
     seen = []
-    plain = rollouts.roll_in
+    plain = roll_in
     monkeypatch.setattr(
         "seqsearch_fairseq.algorithms.searnn.algorithm.roll_in",
         lambda *args: seen.append(int(args[-1].limits.max())) or plain(*args),

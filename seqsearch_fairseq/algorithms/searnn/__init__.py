@@ -5,7 +5,8 @@ and the cost of the finished sequence against the gold one tells how good the ac
 trains the model.
 
     algorithm.py    from a batch to the loss of each sentence
-    rollouts.py     the roll-in, and the roll-outs that need the decoder
+    roll_in.py      the roll-in
+    rollouts.py     the roll-outs that need the decoder: by row_search.py, or with any decoder by row_groups.py
     policies.py     the reference policy, which needs none
     subsampling.py  which cells and which tokens are tried
     losses.py       from the scores and the costs of a cell's tokens to its loss

@@ -1,6 +1,6 @@
 """SEARNN, from a batch to the loss of each sentence.
 
-    roll in                 the sequence whose positions are the cells                     rollouts.roll_in
+    roll in                 the sequence whose positions are the cells                     roll_in
     choose cells, tokens    all of them, or some                                           subsampling
     finish each action      by the model, by the reference policy, or first one and then   rollouts.finish, policies
                             the other
@@ -20,7 +20,8 @@ from torch import Tensor
 
 from seqsearch_fairseq.algorithms.searnn.losses import FULL_SOFTMAX, TIE, Cells, searnn_loss
 from seqsearch_fairseq.algorithms.searnn.policies import ReferencePolicy
-from seqsearch_fairseq.algorithms.searnn.rollouts import Actions, RollIn, Space, finish, roll_in
+from seqsearch_fairseq.algorithms.searnn.roll_in import RollIn, Space, roll_in
+from seqsearch_fairseq.algorithms.searnn.rollouts import Actions, finish
 from seqsearch_fairseq.algorithms.searnn.subsampling import (
     Choice,
     Places,
@@ -76,6 +77,7 @@ class Searnn(NamedTuple):
     best_is_gold: Tensor  # (C,) bool: whether the gold token costs as little
     rolled_out: int  # actions for which the decoder ran
     decoder_steps: int  # rows that went through the decoder, roll-in included
+    roll_out_steps: int  # those of the roll-outs alone
     seconds: float  # of roll-outs and costs
 
 
@@ -113,7 +115,7 @@ def searnn(
     tokens = sample_tokens(settings.mixture, choice)
     begin, repeats_itself = time.perf_counter(), not step.has_noise  # with dropout no roll-out repeats the roll-in
     with torch.no_grad(), step.noise_free():
-        costs, rolled_out, decoder_steps = _costs(
+        costs, rolled_out, roll_out_steps = _costs(
             step, rolled_in, places, tokens, gold, space, cost, reference, settings, repeats_itself
         )
     seconds = time.perf_counter() - begin
@@ -125,8 +127,8 @@ def searnn(
     least = costs.masked_fill(~tokens.tried, torch.inf).amin(dim=1)
     right = (tokens.tokens == gold_tokens(choice).unsqueeze(1)) & tokens.tried
     of_gold = torch.where(right, costs, torch.inf).amin(dim=1)
-    steps = decoder_steps + int(rolled_in.lengths.sum())
-    return Searnn(losses, least, of_gold <= least + TIE, rolled_out, steps, seconds)
+    steps = roll_out_steps + int(rolled_in.lengths.sum())
+    return Searnn(losses, least, of_gold <= least + TIE, rolled_out, steps, roll_out_steps, seconds)
 
 
 def _check(settings: Settings) -> None:
