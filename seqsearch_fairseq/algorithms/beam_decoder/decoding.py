@@ -13,12 +13,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from seqsearch_fairseq.algorithms.beam_decoder.expansion import Beam
 from seqsearch_fairseq.algorithms.beam_decoder.language_models import LanguageModel
 from seqsearch_fairseq.algorithms.beam_decoder.lattice import Complete, complete
 from seqsearch_fairseq.algorithms.beam_decoder.lexicon import expand
-from seqsearch_fairseq.algorithms.beam_decoder.merging import FACTORS, Merger
+from seqsearch_fairseq.algorithms.beam_decoder.merging import FACTORS, MERGES, Merger
 from seqsearch_fairseq.algorithms.beam_decoder.scoring import Problem, Weights, build_problem, maximum
-from seqsearch_fairseq.algorithms.beam_decoder.search import MERGES, Beam, Frame, Settings, search
+from seqsearch_fairseq.algorithms.beam_decoder.search import Frame, Settings, search
 from seqsearch_fairseq.algorithms.beam_decoder.topologies import NO_WORD, Graph
 
 
@@ -112,7 +113,7 @@ class _Choice:
             parts = parts[parts < candidates]
             return _Histories(*(column.index_select(0, parts) for column in found)), parts
         first = self.merger.first_of_equals(found.hashes * FACTORS[1] + found.owners)
-        totals = MERGES[self.merge](found.scores, first, candidates)
+        totals = MERGES[self.merge](found.scores, first, (first != self.merger.numbers(candidates)).nonzero().view(-1))
         if self.n_best == 1:
             kept = _first_largest(totals, found.owners, count)
             kept = kept[kept < candidates]

@@ -39,9 +39,20 @@ class Problem(NamedTuple):
     def batch_size(self) -> int:
         return len(self.lengths)
 
-    def pack(self, sentences: Tensor, places: Tensor, states: Tensor) -> Tensor:
+    @property
+    def state_span(self) -> int:
+        """The power of two that all states are below, so that they can be cut out of a number by its bits."""
+        return 1 << (self.reading.state_limit - 1).bit_length()
+
+    def pack(self, sentences: Tensor, places: Tensor | int, states: Tensor) -> Tensor:
         """One number for each hypothesis; equal ones are merged."""
-        return (sentences * self.graph.place_count + places) * self.reading.state_limit + states
+        return (sentences * self.graph.place_count + places) * self.state_span + states
+
+    def transitions_of_arcs(self) -> Tensor | None:
+        """(A,) g of each arc of the graph, in ASG; what leaves START pays nothing, and here any number."""
+        if self.weights.transitions is None:
+            return None
+        return self.weights.transitions.flatten().index_select(0, self.graph.unit_pairs())
 
     def lm_terms(self, scores: Tensor, word_score: bool) -> Tensor:
         """What language model scores add to a path, with those of words the word score."""
@@ -70,7 +81,8 @@ def build_problem(
     if weights.transitions is not None and weights.transitions.shape != (units, units):
         raise ValueError(f"`weights.transitions` must be {(units, units)}, got {tuple(weights.transitions.shape)}")
     reading = language_model.begin()
-    if len(lengths) * graph.place_count * reading.state_limit >= 1 << SPAN:
+    state_span = 1 << (reading.state_limit - 1).bit_length()
+    if len(lengths) * graph.place_count * state_span >= 1 << SPAN:
         raise ValueError(f"the batch of {len(lengths)} sentences is too large for {graph.place_count} places")
     wide = emissions.detach().to(torch.promote_types(emissions.dtype, torch.float32))
     peaks = wide.amax(dim=2)  # (B, T)

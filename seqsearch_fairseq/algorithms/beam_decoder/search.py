@@ -4,28 +4,17 @@ A frame expands each hypothesis along the arcs of its place, merges candidates o
 state), drops those that are more than `threshold` below the sentence's best, and keeps the K best of the rest.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from seqsearch_fairseq.algorithms.beam_decoder.lexicon import NONE
-from seqsearch_fairseq.algorithms.beam_decoder.merging import Merger
-from seqsearch_fairseq.algorithms.beam_decoder.scoring import Problem, log_add, maximum
-from seqsearch_fairseq.algorithms.beam_decoder.topologies import NO_WORD, START
-
-MERGES: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {"log-add": log_add, "max": maximum}
-
-
-class Beam(NamedTuple):
-    """The hypotheses after a frame, those of a sentence side by side."""
-
-    sentences: Tensor  # (H,)
-    places: Tensor  # (H,)
-    states: Tensor  # (H,) of the language model
-    scores: Tensor  # (H,)
+from seqsearch_fairseq.algorithms.beam_decoder.expansion import Beam, Candidates, Expansion, first_beam
+from seqsearch_fairseq.algorithms.beam_decoder.merging import MERGES, Merger
+from seqsearch_fairseq.algorithms.beam_decoder.scoring import Problem
 
 
 class Arcs(NamedTuple):
@@ -51,15 +40,6 @@ class Gold(NamedTuple):
     kept: bool  # whether they stay in the beam whatever their rank
 
 
-class _Candidates(NamedTuple):
-    sources: Tensor  # (C,) hypotheses
-    in_graph: Tensor  # (C,) arcs
-    keys: Tensor  # (C,)
-    scores: Tensor  # (C,)
-    rows: Tensor  # (C,) the sentences' candidates as rows of a table: the place in it
-    counts: Tensor  # (B,)
-
-
 class Settings(NamedTuple):
     beam_size: int  # K
     threshold: float = math.inf
@@ -83,137 +63,98 @@ def search(problem: Problem, settings: Settings, gold: Gold | None = None) -> It
         ValueError: a setting breaks its rule.
     """
     settings.check()
-    expansion, merger = _Expansion(problem), Merger(problem.emissions.device)
+    expansion, merger = Expansion(problem), Merger(problem.emissions.device)
     beam = first_beam(problem)
-    last_frames = set(problem.lengths.tolist())
-    for t in range(max(last_frames, default=0)):
-        frame = _select(problem, settings, merger, expansion(beam, t), beam, gold, t)
+    for t in range(max(problem.lengths.tolist(), default=0)):
+        frame = _frame(problem, settings, merger, expansion(beam, t), beam, None if gold is None else gold.keys[t], gold)
         yield frame
         beam = frame.beam
 
 
-def first_beam(problem: Problem) -> Beam:
-    """Before the first frame."""
-    sentences = torch.arange(problem.batch_size, device=problem.emissions.device)
-    start = torch.full_like(sentences, problem.reading.start)
-    scores = problem.emissions.new_zeros(problem.batch_size)
-    return Beam(sentences, torch.full_like(sentences, START), start, scores)
-
-
-class _Expansion:
-    """All that the hypotheses of the sentences that are longer than t frames can go on to."""
-
-    def __init__(self, problem: Problem):
-        self.problem = problem
-        self.shortest = min(problem.lengths.tolist(), default=0)
-        self.target_keys = problem.graph.targets * problem.reading.state_limit  # (A,)
-        self.numbers = torch.empty(0, dtype=torch.long)
-
-    def __call__(self, beam: Beam, t: int) -> _Candidates:
-        problem, graph = self.problem, self.problem.graph
-        degrees = graph.degrees.index_select(0, beam.places)
-        if t >= self.shortest:
-            degrees = degrees * (problem.lengths > t).index_select(0, beam.sentences)
-        ends = degrees.cumsum(0)
-        total = int(ends[-1]) if len(ends) else 0
-        sources = torch.repeat_interleave(degrees, output_size=total)
-        numbers = self._numbers(total, sources.device)
-        in_graph = (graph.first_arcs.index_select(0, beam.places) - ends + degrees).index_select(0, sources) + numbers
-
-        units = graph.target_units.index_select(0, in_graph)
-        heard = (beam.sentences * graph.unit_count).index_select(0, sources) + units
-        scores = problem.emissions[:, t].flatten().index_select(0, heard) + beam.scores.index_select(0, sources)
-        if problem.weights.transitions is not None and t > 0:
-            latest = (graph.units.index_select(0, beam.places) * graph.unit_count).index_select(0, sources)
-            scores += problem.weights.transitions.flatten().index_select(0, latest + units)
-        keys = problem.pack(beam.sentences, torch.zeros_like(beam.states), beam.states).index_select(0, sources)
-        keys += self.target_keys.index_select(0, in_graph)
-        self._speak(beam, sources, in_graph, scores, keys)
-
-        counts = torch.zeros_like(problem.lengths).index_add_(0, beam.sentences, degrees)
-        firsts = counts.cumsum(0) - counts
-        width = int(counts.max())
-        shift = torch.arange(0, width * len(counts), width, device=counts.device) if width else counts
-        rows = (shift - firsts).index_select(0, beam.sentences).index_select(0, sources) + numbers
-        return _Candidates(sources, in_graph, keys, scores, rows, counts)
-
-    def _numbers(self, total: int, device: torch.device) -> Tensor:
-        """0, 1, 2, ..."""
-        if total > len(self.numbers):
-            self.numbers = torch.arange(2 * total, device=device)
-        return self.numbers[:total]
-
-    def _speak(self, beam: Beam, sources: Tensor, in_graph: Tensor, scores: Tensor, keys: Tensor) -> None:
-        """Adds what words pay and where they lead to, in place."""
-        words = self.problem.graph.words.index_select(0, in_graph)
-        spoken = (words != NO_WORD).nonzero().squeeze(1)
-        states = beam.states.index_select(0, sources.index_select(0, spoken))
-        said = self.problem.reading.advance(states, words.index_select(0, spoken))
-        scores.index_add_(0, spoken, self.problem.lm_terms(said.scores, word_score=True))
-        keys.index_add_(0, spoken, said.states - states)
-
-
-def _select(
-    problem: Problem, settings: Settings, merger: Merger, found: _Candidates, before: Beam, gold: Gold | None, t: int
+def _frame(
+    problem: Problem,
+    settings: Settings,
+    merger: Merger,
+    found: Candidates,
+    before: Beam,
+    gold_keys: Tensor | None,
+    gold: Gold | None,
 ) -> Frame:
     """Merges the candidates, drops and keeps. The first candidate of a hypothesis stands for it."""
-    count, keys = len(found.keys), found.keys
-    if gold is not None:
-        keys = torch.cat([keys, gold.keys[t]])  # so that they find the candidates that are in a gold state
-    first = merger.first_of_equals(keys)
+    count, numbers = len(found.keys), merger.numbers(len(found.keys))
+    keys = found.keys if gold_keys is None else torch.cat([found.keys, gold_keys])
+    first = merger.first_of_equals(keys)  # of gold keys too: the candidates that are in a gold state
     own = first[:count]
-    totals = MERGES[settings.merge](found.scores, own, count)
-    best, sentences = _within_beam(settings, found, totals)
+    totals = MERGES[settings.merge](found.scores, own, (own != numbers).nonzero().view(-1))
+    kept = _within_beam(settings, found, before, totals, numbers)  # (C,) bool
     inside = None
     if gold is not None:
-        is_gold = torch.zeros_like(keys, dtype=torch.bool).index_fill_(0, first[count:], True)
-        hits = torch.zeros_like(found.counts).index_add_(0, sentences, is_gold.index_select(0, best).long())
-        inside = hits > 0
+        in_gold = first[count:]
+        in_gold = in_gold.masked_select(in_gold < count)
+        owners = before.sentences.index_select(0, found.sources.index_select(0, in_gold))
+        hits = kept.index_select(0, in_gold).long()
+        inside = torch.zeros_like(problem.lengths).index_add_(0, owners, hits) > 0
         if gold.kept:
-            kept = (is_gold[:count] & (totals > -torch.inf)).index_fill_(0, best, True)
-            best = kept.nonzero().squeeze(1)
-            sentences = before.sentences.index_select(0, found.sources.index_select(0, best))
+            kept.scatter_(0, in_gold, totals.index_select(0, in_gold) > -torch.inf)
 
-    places = problem.graph.targets.index_select(0, found.in_graph.index_select(0, best))
-    states = found.keys.index_select(0, best) % problem.reading.state_limit
-    numbers = torch.full_like(own, NONE).scatter_(0, best, torch.arange(len(best), device=best.device))
-    targets = numbers.index_select(0, own)  # (C,)
-    arcs = (targets != NONE).nonzero().squeeze(1)
-    return Frame(
-        Beam(sentences, places, states, totals.index_select(0, best)),
-        Arcs(*(column.index_select(0, arcs) for column in (found.sources, targets, found.scores, found.in_graph))),
-        inside,
+    best = kept.nonzero().view(-1)  # (H,)
+    in_graph, keys = found.in_graph.index_select(0, best), found.keys.index_select(0, best)
+    beam = Beam(
+        before.sentences.index_select(0, found.sources.index_select(0, best)),
+        problem.graph.targets.index_select(0, in_graph),
+        keys.bitwise_and_(problem.state_span - 1),
+        totals.index_select(0, best),
     )
+    through = kept.index_select(0, own).nonzero().view(-1)  # (A,) candidates
+    ranks = torch.empty_like(own).scatter_(0, best, numbers[: len(best)])  # where no hypothesis is, no matter
+    arcs = Arcs(
+        found.sources.index_select(0, through),
+        ranks.index_select(0, own.index_select(0, through)),
+        found.scores.index_select(0, through),
+        found.in_graph.index_select(0, through),
+    )
+    return Frame(beam, arcs, inside)
 
 
-def _within_beam(settings: Settings, found: _Candidates, totals: Tensor) -> tuple[Tensor, Tensor]:
-    """The candidates that stand for the K best hypotheses within the threshold, in their order; and their sentences.
+def _within_beam(
+    settings: Settings, found: Candidates, before: Beam, totals: Tensor, numbers: Tensor
+) -> Tensor:
+    """Which candidates stand for the K best hypotheses within the threshold: (C,) bool.
 
     Args:
         totals: (C,) scores of the hypotheses; -inf for a candidate that stands for none.
     """
-    batch = len(found.counts)
-    width = int(found.counts.max())
-    table = totals.new_full((batch * width,), -torch.inf).scatter_(0, found.rows, totals).view(batch, width)
-    floors = totals.new_full((batch,), torch.finfo(totals.dtype).min)
-    if width > settings.beam_size:
-        floors = torch.maximum(floors, table.topk(settings.beam_size, sorted=False).values.amin(dim=1))
-    if settings.threshold < math.inf and width:
-        floors = torch.maximum(floors, table.amax(dim=1) - settings.threshold)
-    kept = table >= floors.unsqueeze(1)
-    owners, columns = kept.nonzero().unbind(dim=1)
-    firsts = found.counts.cumsum(0) - found.counts
-    best = columns + firsts.index_select(0, owners)
-    if len(best) <= settings.beam_size or int(kept.sum(dim=1).max()) <= settings.beam_size:
-        return best, owners
-    untied = _untied(totals.index_select(0, best), owners, floors, settings.beam_size)
-    return best[untied], owners[untied]
+    table = _table(totals, found, before, numbers)  # (B, C of the largest)
+    best = table if table.size(1) <= settings.beam_size else table.topk(settings.beam_size, sorted=False).values
+    floors = totals.new_full((len(table), 1), torch.finfo(totals.dtype).min)
+    if table.size(1) > settings.beam_size:
+        floors = torch.maximum(floors, best.amin(dim=1, keepdim=True))
+    if settings.threshold < math.inf and table.size(1):
+        floors = torch.maximum(floors, best.amax(dim=1, keepdim=True) - settings.threshold)
+    room = best >= floors  # at most K of each sentence
+    floors = floors.view(-1)
+    each = floors if len(table) == 1 else floors.index_select(0, before.sentences).index_select(0, found.sources)
+    kept = totals >= each
+    if int(kept.sum()) > int(room.sum()):
+        _break_ties(kept, totals == each, found.counts, settings.beam_size)
+    return kept
 
 
-def _untied(scores: Tensor, owners: Tensor, floors: Tensor, beam_size: int) -> Tensor:
-    """Where several hypotheses tie for the last places, the first of them stay: (H,) bool."""
-    tied = scores == floors[owners]
-    ties = torch.bincount(owners[tied], minlength=len(floors))
-    room = beam_size - torch.bincount(owners[~tied], minlength=len(floors))
-    earlier = tied.cumsum(0) - (ties.cumsum(0) - ties)[owners]
-    return ~tied | (earlier <= room[owners])
+def _table(totals: Tensor, found: Candidates, before: Beam, numbers: Tensor) -> Tensor:
+    """(B, C of the largest): the candidates of each sentence in a row, and -inf behind them."""
+    counts = found.counts
+    if len(counts) == 1:
+        return totals.unsqueeze(0)
+    width = max(counts)
+    begins = itertools.accumulate(counts, initial=0)
+    shift = torch.tensor([row * width - begin for row, begin in zip(range(len(counts)), begins, strict=False)])
+    shift = shift.to(totals.device).index_select(0, before.sentences).index_select(0, found.sources)
+    table = totals.new_full((len(counts) * width,), -torch.inf)
+    return table.scatter_(0, shift.add_(numbers), totals).view(len(counts), width)
+
+
+def _break_ties(kept: Tensor, tied: Tensor, counts: list[int], beam_size: int) -> None:
+    """Where several hypotheses tie for the last places, the first of them stay; `kept` is changed in place."""
+    for own, ties in zip(kept.split(counts), tied.split(counts), strict=True):
+        room = beam_size - (own & ~ties).sum()
+        own &= ~ties | (ties.cumsum(0) <= room)
