@@ -93,7 +93,7 @@ def test_the_arcs_are_the_moves_of_the_oracle(blank, silence):
 @pytest.mark.parametrize("spread", [3, 1000, 1 << 61])
 def test_equal_keys_are_found(spread):
     draw = random.Random(spread)
-    merger = Merger(torch.device("cpu"))
+    merger = Merger(torch.device("cpu"), 1 << 62)
     for count in (0, 1, 500, 50):  # what is left in the table from the call before is not read
         keys = [draw.randrange(spread) for _ in range(count)]
         assert merger.first_of_equals(torch.tensor(keys, dtype=torch.long)).tolist() == [keys.index(k) for k in keys]

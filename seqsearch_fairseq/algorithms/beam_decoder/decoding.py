@@ -17,7 +17,7 @@ from seqsearch_fairseq.algorithms.beam_decoder.expansion import Beam
 from seqsearch_fairseq.algorithms.beam_decoder.language_models import LanguageModel
 from seqsearch_fairseq.algorithms.beam_decoder.lattice import Complete, complete
 from seqsearch_fairseq.algorithms.beam_decoder.lexicon import expand
-from seqsearch_fairseq.algorithms.beam_decoder.merging import FACTORS, MERGES, Merger
+from seqsearch_fairseq.algorithms.beam_decoder.merging import FACTORS, MERGES, SPAN, Merger
 from seqsearch_fairseq.algorithms.beam_decoder.scoring import Problem, Weights, build_problem, maximum
 from seqsearch_fairseq.algorithms.beam_decoder.search import Frame, Settings, search
 from seqsearch_fairseq.algorithms.beam_decoder.topologies import NO_WORD, Graph
@@ -102,7 +102,7 @@ class _Choice:
     """Which of many histories stay."""
 
     def __init__(self, merge: str, n_best: int, device: torch.device):
-        self.merge, self.n_best, self.merger = merge, n_best, Merger(device)
+        self.merge, self.n_best, self.merger = merge, n_best, Merger(device, 1 << SPAN)
         self.best_path = n_best == 1 and merge == "max"  # histories need not be told apart
 
     def __call__(self, found: _Histories, count: int) -> tuple[_Histories, Tensor]:
@@ -113,7 +113,7 @@ class _Choice:
             parts = parts[parts < candidates]
             return _Histories(*(column.index_select(0, parts) for column in found)), parts
         first = self.merger.first_of_equals(found.hashes * FACTORS[1] + found.owners)
-        totals = MERGES[self.merge](found.scores, first, (first != self.merger.numbers(candidates)).nonzero().view(-1))
+        totals = MERGES[self.merge](found.scores, first)
         if self.n_best == 1:
             kept = _first_largest(totals, found.owners, count)
             kept = kept[kept < candidates]

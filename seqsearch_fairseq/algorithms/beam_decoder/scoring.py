@@ -40,13 +40,13 @@ class Problem(NamedTuple):
         return len(self.lengths)
 
     @property
-    def state_span(self) -> int:
-        """The power of two that all states are below, so that they can be cut out of a number by its bits."""
-        return 1 << (self.reading.state_limit - 1).bit_length()
+    def key_limit(self) -> int:
+        """All numbers of hypotheses are below."""
+        return self.batch_size * self.graph.place_count * self.reading.state_limit
 
-    def pack(self, sentences: Tensor, places: Tensor | int, states: Tensor) -> Tensor:
+    def pack(self, sentences: Tensor, places: Tensor, states: Tensor) -> Tensor:
         """One number for each hypothesis; equal ones are merged."""
-        return (sentences * self.graph.place_count + places) * self.state_span + states
+        return (sentences * self.graph.place_count + places) * self.reading.state_limit + states
 
     def transitions_of_arcs(self) -> Tensor | None:
         """(A,) g of each arc of the graph, in ASG; what leaves START pays nothing, and here any number."""
@@ -81,8 +81,7 @@ def build_problem(
     if weights.transitions is not None and weights.transitions.shape != (units, units):
         raise ValueError(f"`weights.transitions` must be {(units, units)}, got {tuple(weights.transitions.shape)}")
     reading = language_model.begin()
-    state_span = 1 << (reading.state_limit - 1).bit_length()
-    if len(lengths) * graph.place_count * state_span >= 1 << SPAN:
+    if len(lengths) * graph.place_count * reading.state_limit >= 1 << SPAN:
         raise ValueError(f"the batch of {len(lengths)} sentences is too large for {graph.place_count} places")
     wide = emissions.detach().to(torch.promote_types(emissions.dtype, torch.float32))
     peaks = wide.amax(dim=2)  # (B, T)

@@ -4,7 +4,6 @@ A frame expands each hypothesis along the arcs of its place, merges candidates o
 state), drops those that are more than `threshold` below the sentence's best, and keeps the K best of the rest.
 """
 
-import itertools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -63,50 +62,43 @@ def search(problem: Problem, settings: Settings, gold: Gold | None = None) -> It
         ValueError: a setting breaks its rule.
     """
     settings.check()
-    expansion, merger = Expansion(problem), Merger(problem.emissions.device)
+    merger = Merger(problem.emissions.device, problem.key_limit)
+    expansion = Expansion(problem, merger)
     beam = first_beam(problem)
     for t in range(max(problem.lengths.tolist(), default=0)):
-        frame = _frame(problem, settings, merger, expansion(beam, t), beam, None if gold is None else gold.keys[t], gold)
+        frame = _frame(problem, settings, merger, expansion(beam, t), beam, gold, t)
         yield frame
         beam = frame.beam
 
 
 def _frame(
-    problem: Problem,
-    settings: Settings,
-    merger: Merger,
-    found: Candidates,
-    before: Beam,
-    gold_keys: Tensor | None,
-    gold: Gold | None,
+    problem: Problem, settings: Settings, merger: Merger, found: Candidates, before: Beam, gold: Gold | None, t: int
 ) -> Frame:
     """Merges the candidates, drops and keeps. The first candidate of a hypothesis stands for it."""
-    count, numbers = len(found.keys), merger.numbers(len(found.keys))
-    keys = found.keys if gold_keys is None else torch.cat([found.keys, gold_keys])
-    first = merger.first_of_equals(keys)  # of gold keys too: the candidates that are in a gold state
+    count = len(found.keys)
+    # Gold keys go along, so that they find the candidates that are in a gold state.
+    first = merger.first_of_equals(found.keys if gold is None else torch.cat([found.keys, gold.keys[t]]))
     own = first[:count]
-    totals = MERGES[settings.merge](found.scores, own, (own != numbers).nonzero().view(-1))
-    kept = _within_beam(settings, found, before, totals, numbers)  # (C,) bool
+    totals = MERGES[settings.merge](found.scores, own)
+    kept = _within_beam(settings, merger, found, before, totals)  # (C,) bool
     inside = None
     if gold is not None:
         in_gold = first[count:]
         in_gold = in_gold.masked_select(in_gold < count)
         owners = before.sentences.index_select(0, found.sources.index_select(0, in_gold))
-        hits = kept.index_select(0, in_gold).long()
-        inside = torch.zeros_like(problem.lengths).index_add_(0, owners, hits) > 0
+        inside = torch.zeros_like(found.counts).index_add_(0, owners, kept.index_select(0, in_gold).long()) > 0
         if gold.kept:
             kept.scatter_(0, in_gold, totals.index_select(0, in_gold) > -torch.inf)
 
     best = kept.nonzero().view(-1)  # (H,)
-    in_graph, keys = found.in_graph.index_select(0, best), found.keys.index_select(0, best)
     beam = Beam(
         before.sentences.index_select(0, found.sources.index_select(0, best)),
-        problem.graph.targets.index_select(0, in_graph),
-        keys.bitwise_and_(problem.state_span - 1),
+        problem.graph.targets.index_select(0, found.in_graph.index_select(0, best)),
+        found.keys.index_select(0, best).remainder_(problem.reading.state_limit),
         totals.index_select(0, best),
     )
     through = kept.index_select(0, own).nonzero().view(-1)  # (A,) candidates
-    ranks = torch.empty_like(own).scatter_(0, best, numbers[: len(best)])  # where no hypothesis is, no matter
+    ranks = torch.empty_like(own).scatter_(0, best, merger.count(len(best)))  # elsewhere nobody looks
     arcs = Arcs(
         found.sources.index_select(0, through),
         ranks.index_select(0, own.index_select(0, through)),
@@ -116,41 +108,34 @@ def _frame(
     return Frame(beam, arcs, inside)
 
 
-def _within_beam(
-    settings: Settings, found: Candidates, before: Beam, totals: Tensor, numbers: Tensor
-) -> Tensor:
+def _within_beam(settings: Settings, merger: Merger, found: Candidates, before: Beam, totals: Tensor) -> Tensor:
     """Which candidates stand for the K best hypotheses within the threshold: (C,) bool.
 
     Args:
         totals: (C,) scores of the hypotheses; -inf for a candidate that stands for none.
     """
-    table = _table(totals, found, before, numbers)  # (B, C of the largest)
-    best = table if table.size(1) <= settings.beam_size else table.topk(settings.beam_size, sorted=False).values
-    floors = totals.new_full((len(table), 1), torch.finfo(totals.dtype).min)
-    if table.size(1) > settings.beam_size:
-        floors = torch.maximum(floors, best.amin(dim=1, keepdim=True))
-    if settings.threshold < math.inf and table.size(1):
-        floors = torch.maximum(floors, best.amax(dim=1, keepdim=True) - settings.threshold)
-    room = best >= floors  # at most K of each sentence
-    floors = floors.view(-1)
-    each = floors if len(table) == 1 else floors.index_select(0, before.sentences).index_select(0, found.sources)
-    kept = totals >= each
-    if int(kept.sum()) > int(room.sum()):
-        _break_ties(kept, totals == each, found.counts, settings.beam_size)
+    beam_size, lowest = settings.beam_size, torch.finfo(totals.dtype).min
+    batch, width = len(found.counts), found.most
+    if width <= beam_size and settings.threshold == math.inf:
+        return totals >= lowest
+    cells, table = None, totals.unsqueeze(0)  # (B, C of the largest), -inf behind a sentence's own
+    if batch > 1:
+        shift = merger.count(batch) * width - found.counts.cumsum(0) + found.counts
+        cells = shift.index_select(0, before.sentences).index_select(0, found.sources)
+        cells += merger.count(len(totals))
+        table = totals.new_full((batch * width,), -torch.inf).scatter_(0, cells, totals).view(batch, width)
+    best = table.topk(min(beam_size + 1, width), dim=1).values
+    last = best[:, beam_size - 1 : beam_size].clamp(min=lowest) if width > beam_size else best.new_full((1, 1), lowest)
+    floors = last
+    if settings.threshold < math.inf and width:
+        floors = torch.maximum(floors, best[:, :1] - settings.threshold)
+    kept = (table >= floors).view(-1)
+    if cells is not None:
+        kept = kept.index_select(0, cells)
+    if width > beam_size and bool((last == best[:, beam_size:]).any()):
+        own_floors = floors.view(-1).index_select(0, before.sentences).index_select(0, found.sources)
+        _break_ties(kept, totals == own_floors, found.counts.tolist(), beam_size)
     return kept
-
-
-def _table(totals: Tensor, found: Candidates, before: Beam, numbers: Tensor) -> Tensor:
-    """(B, C of the largest): the candidates of each sentence in a row, and -inf behind them."""
-    counts = found.counts
-    if len(counts) == 1:
-        return totals.unsqueeze(0)
-    width = max(counts)
-    begins = itertools.accumulate(counts, initial=0)
-    shift = torch.tensor([row * width - begin for row, begin in zip(range(len(counts)), begins, strict=False)])
-    shift = shift.to(totals.device).index_select(0, before.sentences).index_select(0, found.sources)
-    table = totals.new_full((len(counts) * width,), -torch.inf)
-    return table.scatter_(0, shift.add_(numbers), totals).view(len(counts), width)
 
 
 def _break_ties(kept: Tensor, tied: Tensor, counts: list[int], beam_size: int) -> None:
