@@ -51,7 +51,7 @@ def beam_paths(problem: Problem, settings: Settings, gold: Gold | None, with_sha
     last_frames = set(problem.lengths.tolist())
     frames: list[Frame] = []
     ends: dict[int, Complete] = {}
-    inside: list[Tensor] = []  # of each frame
+    inside: list[Tensor] = []  # of each frame: (G,)
     for t, frame in enumerate(search(problem, settings, gold)):
         if frame.gold_inside is not None:
             inside.append(frame.gold_inside)
@@ -61,8 +61,7 @@ def beam_paths(problem: Problem, settings: Settings, gold: Gold | None, with_sha
             frames.append(frame)
     outside = torch.zeros_like(problem.lengths, dtype=torch.bool)
     if gold is not None:
-        frame_numbers = torch.arange(len(inside), device=outside.device).unsqueeze(1)
-        outside = gold.exists & (~torch.stack(inside) & (frame_numbers < problem.lengths)).any(dim=0)
+        outside = gold.exists & (_seen(problem, gold, inside) < problem.lengths)
     finals = Complete(*(torch.cat(column) for column in zip(*ends.values(), strict=True)))
     scores = log_add(finals.scores, finals.sentences, problem.batch_size)
     shares = (finals.scores - scores[finals.sentences]).exp()
@@ -70,6 +69,17 @@ def beam_paths(problem: Problem, settings: Settings, gold: Gold | None, with_sha
     if not with_shares:
         return Lattice(PathSum(scores, at_end, None, None), outside)
     return Lattice(_with_shares(problem, frames, ends, scores, at_end), outside)
+
+
+def _seen(problem: Problem, gold: Gold, inside: list[Tensor]) -> Tensor:
+    """(B,) in how many frames a state of the gold was among the K best."""
+    counts = torch.tensor([len(keys) for keys in inside], device=problem.lengths.device)
+    found = torch.cat(inside).nonzero().view(-1)
+    frame_numbers = torch.arange(len(inside), device=found.device).repeat_interleave(counts).index_select(0, found)
+    of_sentence = problem.graph.place_count * problem.reading.state_limit
+    sentences = torch.cat(gold.keys[: len(inside)]).index_select(0, found) // of_sentence
+    hits = torch.zeros(len(inside), problem.batch_size, dtype=torch.bool, device=found.device)
+    return hits.index_put_((frame_numbers, sentences), hits.new_ones(())).sum(dim=0)
 
 
 class _Kept(NamedTuple):

@@ -14,6 +14,7 @@ FACTORS = (-7046029254386353131, -4417276706812531889)  # odd, 64 bits
 SPARSE = 8  # slots for each key
 SPAN = 62  # bits that a key may use
 OWN_SLOTS = 1 << 22  # keys below this have slots of their own
+NOTHING = -80.0  # exp of this changes no sum that is at least 1, and exp of less is slow
 NOBODY = torch.iinfo(torch.int64).max
 
 
@@ -62,10 +63,10 @@ class Merger:
 
 def log_add_of_equals(scores: Tensor, first: Tensor) -> Tensor:
     """The log-add of the scores (C,) of equal candidates, where the first of them is, and -inf elsewhere: (C,)."""
-    peaks = scores.scatter_reduce(0, first, scores, "amax")
-    finite = peaks.clamp(min=torch.finfo(scores.dtype).min)
-    shares = scores.sub(finite.index_select(0, first)).exp_()
-    return torch.zeros_like(peaks).index_add_(0, first, shares).log_().add_(finite)
+    peaks = largest_of_equals(scores, first)
+    gaps = scores.sub(peaks.clamp(min=torch.finfo(scores.dtype).min).index_select(0, first))
+    shares = gaps.clamp_(min=NOTHING).exp_()  # of a sum of at least 1
+    return torch.zeros_like(peaks).index_add_(0, first, shares).clamp_(min=1.0).log_().add_(peaks)
 
 
 def largest_of_equals(scores: Tensor, first: Tensor) -> Tensor:

@@ -44,9 +44,9 @@ class Problem(NamedTuple):
         """All numbers of hypotheses are below."""
         return self.batch_size * self.graph.place_count * self.reading.state_limit
 
-    def pack(self, sentences: Tensor, places: Tensor, states: Tensor) -> Tensor:
+    def pack(self, sentences: Tensor, places: Tensor | int, states: Tensor) -> Tensor:
         """One number for each hypothesis; equal ones are merged."""
-        return (sentences * self.graph.place_count + places) * self.reading.state_limit + states
+        return (sentences * self.reading.state_limit + states) * self.graph.place_count + places
 
     def transitions_of_arcs(self) -> Tensor | None:
         """(A,) g of each arc of the graph, in ASG; what leaves START pays nothing, and here any number."""

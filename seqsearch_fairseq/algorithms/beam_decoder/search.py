@@ -28,7 +28,7 @@ class Arcs(NamedTuple):
 class Frame(NamedTuple):
     beam: Beam
     arcs: Arcs
-    gold_inside: Tensor | None  # (B,) bool: a state of the watched gold is among the K best
+    gold_inside: Tensor | None  # (G,) bool: which states of the watched gold are among the K best
 
 
 class Gold(NamedTuple):
@@ -75,28 +75,27 @@ def _frame(
     problem: Problem, settings: Settings, merger: Merger, found: Candidates, before: Beam, gold: Gold | None, t: int
 ) -> Frame:
     """Merges the candidates, drops and keeps. The first candidate of a hypothesis stands for it."""
-    count = len(found.keys)
-    # Gold keys go along, so that they find the candidates that are in a gold state.
-    first = merger.first_of_equals(found.keys if gold is None else torch.cat([found.keys, gold.keys[t]]))
-    own = first[:count]
-    totals = MERGES[settings.merge](found.scores, own)
-    kept = _within_beam(settings, merger, found, before, totals)  # (C,) bool
+    count, keys, scores = len(found.keys), found.keys, found.scores
+    if gold is not None:  # its keys go along, so that they find the candidates that are in a gold state
+        keys = torch.cat([keys, gold.keys[t]])
+        scores = torch.constant_pad_nd(scores, (0, len(keys) - count), -torch.inf)
+    first = merger.first_of_equals(keys)
+    own, in_gold = first[:count], first[count:]
+    totals = MERGES[settings.merge](scores, first)
+    kept = _within_beam(settings, merger, found, before, totals[:count])  # (C,) bool
     inside = None
     if gold is not None:
-        in_gold = first[count:]
-        in_gold = in_gold.masked_select(in_gold < count)
-        owners = before.sentences.index_select(0, found.sources.index_select(0, in_gold))
-        inside = torch.zeros_like(found.counts).index_add_(0, owners, kept.index_select(0, in_gold).long()) > 0
+        kept = torch.constant_pad_nd(kept, (0, len(keys) - count))
+        inside = kept.index_select(0, in_gold)
         if gold.kept:
             kept.scatter_(0, in_gold, totals.index_select(0, in_gold) > -torch.inf)
 
     best = kept.nonzero().view(-1)  # (H,)
-    beam = Beam(
-        before.sentences.index_select(0, found.sources.index_select(0, best)),
-        problem.graph.targets.index_select(0, found.in_graph.index_select(0, best)),
-        found.keys.index_select(0, best).remainder_(problem.reading.state_limit),
-        totals.index_select(0, best),
-    )
+    sentences = before.sentences.index_select(0, found.sources.index_select(0, best))
+    places = problem.graph.targets.index_select(0, found.in_graph.index_select(0, best))
+    states = keys.index_select(0, best).floor_divide_(problem.graph.place_count)
+    states -= sentences * problem.reading.state_limit
+    beam = Beam(sentences, places, states, totals.index_select(0, best))
     through = kept.index_select(0, own).nonzero().view(-1)  # (A,) candidates
     ranks = torch.empty_like(own).scatter_(0, best, merger.count(len(best)))  # elsewhere nobody looks
     arcs = Arcs(
