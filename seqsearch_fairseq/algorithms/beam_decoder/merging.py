@@ -15,7 +15,7 @@ SPARSE = 8  # slots for each key
 SPAN = 62  # bits that a key may use
 OWN_SLOTS = 1 << 22  # keys below this have slots of their own
 NOTHING = -80.0  # exp of this changes no sum that is at least 1, and exp of less is slow
-NOBODY = torch.iinfo(torch.int64).max
+NOBODY = 1 << 62
 
 
 class Merger:
@@ -28,6 +28,7 @@ class Merger:
     def __init__(self, device: torch.device, limit: int):
         self.numbers = torch.arange(256, device=device)  # 0, 1, 2, ...
         self.own_slots = torch.full((limit,), NOBODY, device=device) if limit <= OWN_SLOTS else None
+        self.begin = NOBODY
         self.hashed = torch.empty(0, dtype=torch.int32, device=device)
 
     def count(self, length: int) -> Tensor:
@@ -41,9 +42,9 @@ class Merger:
         table = self.own_slots
         if table is None:
             return self._by_hash(keys)
-        first = table.scatter_reduce_(0, keys, self.count(len(keys)), "amin").index_select(0, keys)
-        table.index_fill_(0, keys, NOBODY)
-        return first
+        self.begin -= len(keys)  # numbers less than all that the table still has from before
+        numbers = self.count(len(keys)) + self.begin
+        return table.scatter_reduce_(0, keys, numbers, "amin").index_select(0, keys).sub_(self.begin)
 
     def _by_hash(self, keys: Tensor) -> Tensor:
         bits = max(8, (SPARSE * len(keys)).bit_length())

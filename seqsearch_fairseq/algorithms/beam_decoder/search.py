@@ -123,15 +123,17 @@ def _within_beam(settings: Settings, merger: Merger, found: Candidates, before: 
         cells = shift.index_select(0, before.sentences).index_select(0, found.sources)
         cells += merger.count(len(totals))
         table = totals.new_full((batch * width,), -torch.inf).scatter_(0, cells, totals).view(batch, width)
-    best = table.topk(min(beam_size + 1, width), dim=1).values
-    last = best[:, beam_size - 1 : beam_size].clamp(min=lowest) if width > beam_size else best.new_full((1, 1), lowest)
-    floors = last
+    floors = totals.new_full((1, 1), lowest)
+    if width > beam_size:
+        floors = table.topk(beam_size, dim=1, sorted=False).values.amin(dim=1, keepdim=True).clamp_(min=lowest)
     if settings.threshold < math.inf and width:
-        floors = torch.maximum(floors, best[:, :1] - settings.threshold)
-    kept = (table >= floors).view(-1)
+        floors = torch.maximum(floors, table.amax(dim=1, keepdim=True) - settings.threshold)
+    kept = table >= floors
+    tied = width > beam_size and int(kept.sum(dim=1).amax()) > beam_size
+    kept = kept.view(-1)
     if cells is not None:
         kept = kept.index_select(0, cells)
-    if width > beam_size and bool((last == best[:, beam_size:]).any()):
+    if tied:
         own_floors = floors.view(-1).index_select(0, before.sentences).index_select(0, found.sources)
         _break_ties(kept, totals == own_floors, found.counts.tolist(), beam_size)
     return kept
