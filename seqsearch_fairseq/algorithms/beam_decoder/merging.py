@@ -13,7 +13,7 @@ from torch import Tensor
 FACTORS = (-7046029254386353131, -4417276706812531889)  # odd, 64 bits
 SPARSE = 8  # slots for each key
 SPAN = 62  # bits that a key may use
-OWN_SLOTS = 1 << 22  # keys below this have slots of their own
+OWN_SLOTS = 1 << 21  # keys below this have slots of their own
 NOTHING = -80.0  # exp of this changes no sum that is at least 1, and exp of less is slow
 LATEST = 1 << 62  # above all numbers in a table
 
