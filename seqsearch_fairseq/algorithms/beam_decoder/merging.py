@@ -27,9 +27,9 @@ class Merger:
 
     def __init__(self, device: torch.device, limit: int):
         self.numbers = torch.arange(256, device=device)  # 0, 1, 2, ...
-        self.hashes = limit > OWN_SLOTS
-        self.table = torch.full((0 if self.hashes else limit,), LATEST, device=device)
+        self.own_slots = torch.full((limit,), LATEST, device=device) if limit <= OWN_SLOTS else None
         self.begin = LATEST
+        self.hashed = torch.empty(0, dtype=torch.int32, device=device)
 
     def count(self, length: int) -> Tensor:
         """0, 1, 2, ... to the length."""
@@ -39,23 +39,26 @@ class Merger:
 
     def first_of_equals(self, keys: Tensor) -> Tensor:
         """For each of C keys, int64, the place of the first key that is equal to it: (C,)."""
-        slots = self._slots(keys) if self.hashes else keys
+        if self.own_slots is None:
+            return self._by_hash(keys)
         self.begin -= len(keys)  # so that its numbers are below all that the table has from the calls before
         numbers = self.count(len(keys)) + self.begin
-        first = self.table.scatter_reduce_(0, slots, numbers, "amin").index_select(0, slots).sub_(self.begin)
-        if self.hashes:
-            wrong = (keys.index_select(0, first) != keys).nonzero().view(-1)
-            if len(wrong):
-                distinct, groups = torch.unique(keys.index_select(0, wrong), return_inverse=True)
-                places = torch.full_like(distinct, len(keys)).scatter_reduce_(0, groups, wrong, "amin")
-                first.scatter_(0, wrong, places.index_select(0, groups))
-        return first
+        return self.own_slots.scatter_reduce_(0, keys, numbers, "amin").index_select(0, keys).sub_(self.begin)
 
-    def _slots(self, keys: Tensor) -> Tensor:
+    def _by_hash(self, keys: Tensor) -> Tensor:
         bits = max(8, (SPARSE * len(keys)).bit_length())
-        if len(self.table) < 1 << bits:
-            self.table = torch.full((1 << bits,), LATEST, device=keys.device)
-        return (keys * FACTORS[0]).bitwise_right_shift_(SPAN - bits).bitwise_and_((1 << bits) - 1)
+        if len(self.hashed) < 1 << bits:
+            self.hashed = self.hashed.new_empty(1 << bits)
+        slots = (keys * FACTORS[0]).bitwise_right_shift_(SPAN - bits).bitwise_and_((1 << bits) - 1)
+        numbers = self.count(len(keys)).int()
+        table = self.hashed[: 1 << bits].fill_(len(keys))  # which brings it into the cache, too
+        first = table.scatter_reduce_(0, slots, numbers, "amin").index_select(0, slots).long()
+        wrong = (keys.index_select(0, first) != keys).nonzero().view(-1)
+        if len(wrong):
+            distinct, groups = torch.unique(keys.index_select(0, wrong), return_inverse=True)
+            places = torch.full_like(distinct, len(keys)).scatter_reduce_(0, groups, wrong, "amin")
+            first.scatter_(0, wrong, places.index_select(0, groups))
+        return first
 
 
 def log_add_of_equals(scores: Tensor, first: Tensor) -> Tensor:
