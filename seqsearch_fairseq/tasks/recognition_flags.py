@@ -10,7 +10,7 @@ from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum
 from omegaconf import II
 
-from seqsearch_fairseq.algorithms.beam_decoder.search import MERGES
+from seqsearch_fairseq.algorithms.beam_decoder.merging import MERGES
 from seqsearch_fairseq.beam_decoder import LM, SILENCE, WORD
 from seqsearch_fairseq.data.recognition.features import AUDIO, FILTERBANKS
 from seqsearch_fairseq.data.recognition.filterbanks import NORMALIZATIONS

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seqsearch_fairseq.algorithms.beam_decoder.lexicon import Lexicon, with_repetitions, without_repetitions
-from seqsearch_fairseq.algorithms.beam_decoder.merging import Merger
+from seqsearch_fairseq.algorithms.beam_decoder.merging import MERGES, Merger
 from seqsearch_fairseq.algorithms.beam_decoder.topologies import asg, ctc
 
 PAIRS = [("see", [1, 2]), ("sea", [1, 2]), ("seal", [1, 2, 3]), ("a", [4]), ("a", [1]), ("a", [4])]
@@ -93,7 +93,29 @@ def test_the_arcs_are_the_moves_of_the_oracle(blank, silence):
 @pytest.mark.parametrize("spread", [3, 1000, 1 << 61])
 def test_equal_keys_are_found(spread):
     draw = random.Random(spread)
-    merger = Merger(torch.device("cpu"))
+    merger = Merger(torch.device("cpu"), 1 << 62)
     for count in (0, 1, 500, 50):  # what is left in the table from the call before is not read
         keys = [draw.randrange(spread) for _ in range(count)]
         assert merger.first_of_equals(torch.tensor(keys, dtype=torch.long)).tolist() == [keys.index(k) for k in keys]
+
+
+def test_equal_keys_are_found_in_slots_of_their_own():
+    draw = random.Random(0)
+    merger = Merger(torch.device("cpu"), 1000)
+    for count in (0, 1, 500, 50):
+        keys = [draw.randrange(1000) for _ in range(count)]
+        assert merger.first_of_equals(torch.tensor(keys, dtype=torch.long)).tolist() == [keys.index(k) for k in keys]
+
+
+@pytest.mark.parametrize("merge", MERGES)
+def test_equal_candidates_are_merged_into_the_first_of_them(merge):
+    draw = torch.Generator().manual_seed(0)
+    scores = 60 * torch.randn(300, generator=draw, dtype=torch.float64)
+    scores[torch.rand(300, generator=draw) < 0.2] = -torch.inf
+    keys = torch.randint(120, (300,), generator=draw)
+    first = torch.tensor([keys.tolist().index(key) for key in keys.tolist()])
+    expected = torch.full_like(scores, -torch.inf)
+    for place in first.unique().tolist():
+        parts = scores[first == place]
+        expected[place] = parts.max() if merge == "max" else parts.logsumexp(0)
+    torch.testing.assert_close(MERGES[merge](scores, first), expected, rtol=0, atol=1e-12)

@@ -7,6 +7,7 @@ import torch
 from beam_decoder_problems import UNLIMITED, Batch, batch
 from torch.nn.functional import ctc_loss
 
+from seqsearch_fairseq.algorithms.beam_decoder import expansion, merging
 from seqsearch_fairseq.algorithms.beam_decoder.language_models import NoLanguageModel
 from seqsearch_fairseq.algorithms.beam_decoder.lexicon import Lexicon
 from seqsearch_fairseq.algorithms.beam_decoder.objective import GOLD, BeamDecoderObjective, beam_decoder_objective
@@ -210,3 +211,21 @@ def test_a_batch_that_cannot_be_numbered_is_refused():
     model.state_limit = 1 << 60
     with pytest.raises(ValueError, match="the batch of 4 sentences is too large for 9 places"):
         objective(problem._replace(language_model=model))
+
+
+# Size
+
+
+@topologies
+@pytest.mark.parametrize("gold", GOLD)
+def test_a_large_lexicon_and_language_model_are_searched_as_small_ones(topology, gold, monkeypatch):
+    """Where tables would be too large, keys are hashed and words are looked up one by one."""
+    found = []
+    for own_slots, table in ((merging.OWN_SLOTS, expansion.TABLE), (0, 0)):
+        monkeypatch.setattr(merging, "OWN_SLOTS", own_slots)
+        monkeypatch.setattr(expansion, "TABLE", table)
+        problem, leaves = with_weights(batch(topology))
+        losses = objective(problem, gold=gold).losses
+        found.append([losses, *torch.autograd.grad(losses.sum(), leaves)])
+    for small, large in zip(*found, strict=True):
+        torch.testing.assert_close(small, large, rtol=0, atol=1e-12)

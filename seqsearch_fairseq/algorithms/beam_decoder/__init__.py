@@ -16,7 +16,7 @@ alignments, a path pi through the lexicon's prefix tree scores
     arpa.py, ngrams.py           a back-off n-gram from an ARPA file, its probabilities trainable
     recurrent.py                 a recurrent language model; `recurrent_files.py`: as a file
     scoring.py                   the weights of a path's terms; sums over paths, and their gradients
-    search.py                    the beam, frame by frame; `merging.py`: which candidates are one hypothesis
+    search.py                    the beam, frame by frame; `expansion.py`: its candidates; `merging.py`: which are one
     lattice.py                   the score of all that the beam kept, with its gradient
     alignments.py                the score of A(y), with its gradient, and the states that the gold is in
     objective.py                 the loss

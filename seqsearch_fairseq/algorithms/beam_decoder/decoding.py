@@ -13,12 +13,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from seqsearch_fairseq.algorithms.beam_decoder.expansion import Beam
 from seqsearch_fairseq.algorithms.beam_decoder.language_models import LanguageModel
 from seqsearch_fairseq.algorithms.beam_decoder.lattice import Complete, complete
 from seqsearch_fairseq.algorithms.beam_decoder.lexicon import expand
-from seqsearch_fairseq.algorithms.beam_decoder.merging import FACTORS, Merger
+from seqsearch_fairseq.algorithms.beam_decoder.merging import FACTORS, MERGES, SPAN, Merger
 from seqsearch_fairseq.algorithms.beam_decoder.scoring import Problem, Weights, build_problem, maximum
-from seqsearch_fairseq.algorithms.beam_decoder.search import MERGES, Beam, Frame, Settings, search
+from seqsearch_fairseq.algorithms.beam_decoder.search import Frame, Settings, search
 from seqsearch_fairseq.algorithms.beam_decoder.topologies import NO_WORD, Graph
 
 
@@ -88,7 +89,7 @@ def decode(
     before = torch.zeros_like(problem.offsets)  # scores of the hypotheses before the frame
     everyone = torch.arange(len(before), device=before.device)
     histories = _Histories(everyone, torch.zeros_like(everyone), before)
-    for t, frame in enumerate(search(problem, settings)):
+    for t, frame in enumerate(search(problem, settings, best_arcs=choice.best_path)):
         histories, step = _advance(problem, choice, histories, before, frame)
         before = frame.beam.scores
         steps.append(step)
@@ -101,7 +102,7 @@ class _Choice:
     """Which of many histories stay."""
 
     def __init__(self, merge: str, n_best: int, device: torch.device):
-        self.merge, self.n_best, self.merger = merge, n_best, Merger(device)
+        self.merge, self.n_best, self.merger = merge, n_best, Merger(device, 1 << SPAN)
         self.best_path = n_best == 1 and merge == "max"  # histories need not be told apart
 
     def __call__(self, found: _Histories, count: int) -> tuple[_Histories, Tensor]:
@@ -112,7 +113,7 @@ class _Choice:
             parts = parts[parts < candidates]
             return _Histories(*(column.index_select(0, parts) for column in found)), parts
         first = self.merger.first_of_equals(found.hashes * FACTORS[1] + found.owners)
-        totals = MERGES[self.merge](found.scores, first, candidates)
+        totals = MERGES[self.merge](found.scores, first)
         if self.n_best == 1:
             kept = _first_largest(totals, found.owners, count)
             kept = kept[kept < candidates]
@@ -146,11 +147,8 @@ def _advance(
 ) -> tuple[_Histories, _Step]:
     """Takes the histories along the arcs of a frame; `before` are the scores of the hypotheses that the arcs leave."""
     arcs, beam = frame.arcs, frame.beam
-    if choice.best_path:  # a hypothesis is the history that it has
-        parts = _first_largest(arcs.scores, arcs.targets, len(beam.scores))
-        step = _Step(arcs.sources.index_select(0, parts), arcs.in_graph.index_select(0, parts))
-        owners = torch.arange(len(parts), device=parts.device)
-        return _Histories(owners, owners, beam.scores), step
+    if choice.best_path:  # a hypothesis is the history that it has, and has one arc
+        return _Histories(arcs.targets, arcs.targets, beam.scores), _Step(arcs.sources, arcs.in_graph)
     if choice.n_best == 1:  # each hypothesis has one history
         through, sources = torch.arange(len(arcs.sources), device=before.device), arcs.sources
     else:

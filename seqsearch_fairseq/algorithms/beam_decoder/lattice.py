@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from seqsearch_fairseq.algorithms.beam_decoder.expansion import Beam, first_beam
 from seqsearch_fairseq.algorithms.beam_decoder.language_models import END
 from seqsearch_fairseq.algorithms.beam_decoder.scoring import PathSum, Problem, WordTerms, log_add
-from seqsearch_fairseq.algorithms.beam_decoder.search import Beam, Frame, Gold, Settings, first_beam, search
-from seqsearch_fairseq.algorithms.beam_decoder.topologies import NO_WORD
+from seqsearch_fairseq.algorithms.beam_decoder.search import Arcs, Frame, Gold, Settings, search
 
 
 class Lattice(NamedTuple):
@@ -51,7 +51,7 @@ def beam_paths(problem: Problem, settings: Settings, gold: Gold | None, with_sha
     last_frames = set(problem.lengths.tolist())
     frames: list[Frame] = []
     ends: dict[int, Complete] = {}
-    inside: list[Tensor] = []  # of each frame
+    inside: list[Tensor] = []  # of each frame: (G,)
     for t, frame in enumerate(search(problem, settings, gold)):
         if frame.gold_inside is not None:
             inside.append(frame.gold_inside)
@@ -61,8 +61,7 @@ def beam_paths(problem: Problem, settings: Settings, gold: Gold | None, with_sha
             frames.append(frame)
     outside = torch.zeros_like(problem.lengths, dtype=torch.bool)
     if gold is not None:
-        frame_numbers = torch.arange(len(inside), device=outside.device).unsqueeze(1)
-        outside = gold.exists & (~torch.stack(inside) & (frame_numbers < problem.lengths)).any(dim=0)
+        outside = gold.exists & (_seen(problem, gold, inside) < problem.lengths)
     finals = Complete(*(torch.cat(column) for column in zip(*ends.values(), strict=True)))
     scores = log_add(finals.scores, finals.sentences, problem.batch_size)
     shares = (finals.scores - scores[finals.sentences]).exp()
@@ -72,64 +71,88 @@ def beam_paths(problem: Problem, settings: Settings, gold: Gold | None, with_sha
     return Lattice(_with_shares(problem, frames, ends, scores, at_end), outside)
 
 
+def _seen(problem: Problem, gold: Gold, inside: list[Tensor]) -> Tensor:
+    """(B,) in how many frames a state of the gold was among the K best."""
+    counts = torch.tensor([len(keys) for keys in inside], device=problem.lengths.device)
+    found = torch.cat(inside).nonzero().view(-1)
+    frame_numbers = torch.arange(len(inside), device=found.device).repeat_interleave(counts).index_select(0, found)
+    of_sentence = problem.graph.place_count * problem.reading.state_limit
+    sentences = torch.cat(gold.keys[: len(inside)]).index_select(0, found) // of_sentence
+    hits = torch.zeros(len(inside), problem.batch_size, dtype=torch.bool, device=found.device)
+    return hits.index_put_((frame_numbers, sentences), hits.new_ones(())).sum(dim=0)
+
+
+class _Kept(NamedTuple):
+    """The hypotheses before and after all frames, one frame behind the other, and all arcs between them."""
+
+    beam: Beam  # (H,) those before the first frame among them
+    arcs: Arcs  # (A,) their ends are numbered through all frames
+    sizes: list[int]  # hypotheses before the first frame, after it, and so on
+    arc_sizes: list[int]  # of each frame
+
+
+def _kept(problem: Problem, frames: list[Frame]) -> _Kept:
+    beams = [first_beam(problem), *(frame.beam for frame in frames)]
+    sizes, arc_sizes = [len(beam.scores) for beam in beams], [len(frame.arcs.scores) for frame in frames]
+    arcs = Arcs(*(torch.cat(column) for column in zip(*(frame.arcs for frame in frames), strict=True)))
+    counts = torch.tensor(arc_sizes, device=arcs.scores.device)
+    begins = torch.tensor([0, *itertools.accumulate(sizes)][: len(sizes)], device=counts.device)
+    through = [begin.repeat_interleave(counts, output_size=len(arcs.scores)) for begin in (begins[:-1], begins[1:])]
+    arcs = arcs._replace(sources=through[0].add_(arcs.sources), targets=through[1].add_(arcs.targets))
+    return _Kept(Beam(*(torch.cat(column) for column in zip(*beams, strict=True))), arcs, sizes, arc_sizes)
+
+
 def _with_shares(
     problem: Problem, frames: list[Frame], ends: dict[int, Complete], scores: Tensor, at_end: WordTerms
 ) -> PathSum:
-    graph, batch, units = problem.graph, problem.batch_size, problem.graph.unit_count
-    transitions = None
-    if problem.weights.transitions is not None:
-        transitions = scores.new_zeros(batch * units * units)
-    shares: list[Tensor] = []  # of the hypotheses of each frame, the last one first
-    through: list[Tensor] = []  # of the arcs of each frame, likewise
-    handed = None  # what the hypotheses of this frame get from those of the next
+    kept = _kept(problem, frames)
+    beam, arcs = kept.beam, kept.arcs
+    own = torch.zeros_like(beam.scores)  # (H,) the share of each hypothesis
+    of_frames = own.split(kept.sizes)
+    for t, final in ends.items():
+        of_frames[t + 1].index_copy_(0, final.places, (final.scores - scores[final.sentences]).exp())
+    # The share of each arc; at first among those to the same hypothesis.
+    passed = arcs.scores.sub(beam.scores.index_select(0, arcs.targets)).exp_()
+    of_arcs = passed.split(kept.arc_sizes)
     for t in reversed(range(len(frames))):
-        beam, arcs, _ = frames[t]
-        own = torch.zeros_like(beam.scores) if handed is None else handed
-        if t in ends:
-            own.scatter_(0, ends[t].places, (ends[t].scores - scores[ends[t].sentences]).exp())
-        passed = (arcs.scores - beam.scores.index_select(0, arcs.targets)).exp_()
-        passed *= own.index_select(0, arcs.targets)
-        shares.append(own)
-        through.append(passed)
-        if t == 0:
-            break
-        before = frames[t - 1].beam
-        handed = torch.zeros_like(before.scores).index_add_(0, arcs.sources, passed)
-        if transitions is not None:
-            latest = graph.units.index_select(0, before.places) + units * before.sentences
-            pairs = latest.index_select(0, arcs.sources) * units + graph.target_units.index_select(0, arcs.in_graph)
-            transitions.index_add_(0, pairs, passed)
-    said = _said(problem, frames, torch.cat(through[::-1]))
-    words = WordTerms(*(torch.cat(column) for column in zip(said, at_end, strict=True)))
+        sources, targets = frames[t].arcs[:2]
+        of_arcs[t].mul_(of_frames[t + 1].index_select(0, targets))
+        of_frames[t].index_add_(0, sources, of_arcs[t])
+    said = _said(problem, kept, passed)
     return PathSum(
         scores=scores,
-        words=words,
-        units=_unit_shares(problem, frames, torch.cat(shares[::-1])),
-        transitions=None if transitions is None else transitions.view(batch, units, units),
+        words=WordTerms(*(torch.cat(column) for column in zip(said, at_end, strict=True))),
+        units=_unit_shares(problem, kept, own),
+        transitions=None if problem.weights.transitions is None else _transition_shares(problem, kept, passed),
     )
 
 
-def _said(problem: Problem, frames: list[Frame], through: Tensor) -> WordTerms:
-    """The words of all arcs with a share; `through` (A,) are the shares of the arcs of all frames."""
-    words = problem.graph.words.index_select(0, torch.cat([frame.arcs.in_graph for frame in frames]))
-    counting = ((words != NO_WORD) & (through > 0)).nonzero().squeeze(1)
-    first = first_beam(problem)
-    befores = [first, *(frame.beam for frame in frames[:-1])]
-    begins = itertools.accumulate((len(beam.scores) for beam in befores), initial=0)
-    sources = torch.cat([frame.arcs.sources + begin for begin, frame in zip(begins, frames, strict=False)])
-    sources, words = sources.index_select(0, counting), words.index_select(0, counting)
-    states = torch.cat([beam.states for beam in befores]).index_select(0, sources)
-    sentences = torch.cat([beam.sentences for beam in befores]).index_select(0, sources)
+def _said(problem: Problem, kept: _Kept, passed: Tensor) -> WordTerms:
+    """The words of all arcs with a share (A,)."""
+    beam, arcs = kept.beam, kept.arcs
+    counting = (problem.graph.speaks.index_select(0, arcs.in_graph) & (passed > 0)).nonzero().view(-1)
+    words = problem.graph.words.index_select(0, arcs.in_graph.index_select(0, counting))
+    sources = arcs.sources.index_select(0, counting)
+    states = beam.states.index_select(0, sources)
     scores = problem.reading.scores(states, words)
-    return WordTerms(sentences, states, words, scores, through.index_select(0, counting))
+    return WordTerms(beam.sentences.index_select(0, sources), states, words, scores, passed.index_select(0, counting))
 
 
-def _unit_shares(problem: Problem, frames: list[Frame], shares: Tensor) -> Tensor:
-    """(B, T, U) from the shares (H,) of the hypotheses of all frames."""
+def _unit_shares(problem: Problem, kept: _Kept, own: Tensor) -> Tensor:
+    """(B, T, U) from the shares of the hypotheses (H,)."""
     batch, length, units = problem.emissions.shape
-    sizes = torch.tensor([len(frame.beam.scores) for frame in frames], device=shares.device)
-    frame_numbers = torch.arange(len(frames), device=shares.device).repeat_interleave(sizes, output_size=len(shares))
-    sentences = torch.cat([frame.beam.sentences for frame in frames])
-    reached = problem.graph.units.index_select(0, torch.cat([frame.beam.places for frame in frames]))
-    cells = (sentences * length + frame_numbers) * units + reached
-    return shares.new_zeros(batch * length * units).index_add_(0, cells, shares).view(batch, length, units)
+    first, sizes = kept.sizes[0], torch.tensor(kept.sizes[1:], device=own.device)
+    own = own[first:]
+    frame_numbers = torch.arange(len(sizes), device=own.device).repeat_interleave(sizes, output_size=len(own))
+    cells = (kept.beam.sentences[first:] * length + frame_numbers) * units
+    cells += problem.graph.units.index_select(0, kept.beam.places[first:])
+    return own.new_zeros(batch * length * units).index_add_(0, cells, own).view(batch, length, units)
+
+
+def _transition_shares(problem: Problem, kept: _Kept, passed: Tensor) -> Tensor:
+    """(B, U, U) from the shares of the arcs (A,); those of the first frame pay for none."""
+    units, first = problem.graph.unit_count, kept.arc_sizes[0]
+    pairs = problem.graph.unit_pairs().index_select(0, kept.arcs.in_graph[first:])
+    pairs += units * units * kept.beam.sentences.index_select(0, kept.arcs.sources[first:])
+    counts = passed.new_zeros(problem.batch_size * units * units)
+    return counts.index_add_(0, pairs, passed[first:]).view(problem.batch_size, units, units)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from seqsearch_fairseq.algorithms.beam_decoder.language_models import END, LanguageModel, Reading
-from seqsearch_fairseq.algorithms.beam_decoder.merging import SPAN
+from seqsearch_fairseq.algorithms.beam_decoder.merging import NOTHING, SPAN
 from seqsearch_fairseq.algorithms.beam_decoder.topologies import Graph
 
 
@@ -39,9 +39,20 @@ class Problem(NamedTuple):
     def batch_size(self) -> int:
         return len(self.lengths)
 
-    def pack(self, sentences: Tensor, places: Tensor, states: Tensor) -> Tensor:
+    @property
+    def key_limit(self) -> int:
+        """All numbers of hypotheses are below."""
+        return self.batch_size * self.graph.place_count * self.reading.state_limit
+
+    def pack(self, sentences: Tensor, places: Tensor | int, states: Tensor) -> Tensor:
         """One number for each hypothesis; equal ones are merged."""
-        return (sentences * self.graph.place_count + places) * self.reading.state_limit + states
+        return (sentences * self.reading.state_limit + states) * self.graph.place_count + places
+
+    def transitions_of_arcs(self) -> Tensor | None:
+        """(A,) g of each arc of the graph, in ASG; what leaves START pays nothing, and here any number."""
+        if self.weights.transitions is None:
+            return None
+        return self.weights.transitions.flatten().index_select(0, self.graph.unit_pairs())
 
     def lm_terms(self, scores: Tensor, word_score: bool) -> Tensor:
         """What language model scores add to a path, with those of words the word score."""
@@ -98,6 +109,13 @@ def log_add(scores: Tensor, owners: Tensor, count: int) -> Tensor:
     shares = (scores - finite.index_select(0, owners)).exp_()
     sums = torch.zeros_like(peaks).index_add_(0, owners, shares)  # at least 1 where there is a score
     return sums.clamp_(min=1.0).log_().add_(peaks)
+
+
+def log_add_columns(scores: Tensor) -> Tensor:
+    """The log-add of each column of scores (D, N), which are overwritten: (N,). -inf where all are."""
+    peaks = scores.amax(dim=0)
+    gaps = scores.sub_(peaks.clamp(min=torch.finfo(scores.dtype).min)).clamp_(min=NOTHING)
+    return gaps.exp_().sum(dim=0).log_().add_(peaks)
 
 
 def maximum(scores: Tensor, owners: Tensor, count: int) -> Tensor:

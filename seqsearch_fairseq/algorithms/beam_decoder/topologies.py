@@ -41,6 +41,7 @@ class Graph:
     targets: Tensor  # (A,) the place that an arc leads to
     target_units: Tensor  # (A,) the unit of that place
     words: Tensor  # (A,) the word that it pays for, or NO_WORD
+    speaks: Tensor  # (A,) bool: whether there is one
     resting_places: Tensor  # (2,), (1,) or (0,): those at the root with the blank and with the silence
     inner_places: Rows  # of each word: the places of its spellings, those at the root left out
     last_places: Rows  # of each word: the places at the root where its spellings end
@@ -48,6 +49,11 @@ class Graph:
     @property
     def place_count(self) -> int:
         return len(self.units)
+
+    def unit_pairs(self) -> Tensor:
+        """(A,) u' * U + u of each arc: the unit that it leaves, any one for START, and the one that it leads to."""
+        before = self.units.clamp(min=0).repeat_interleave(self.degrees, output_size=len(self.targets))
+        return before * self.unit_count + self.target_units
 
     def to(self, device: torch.device) -> "Graph":
         """The graph on another device."""
@@ -143,6 +149,7 @@ def _build(lexicon: Lexicon, unit_count: int, blank: int | None, silence: int | 
         targets=arcs.targets,
         target_units=places.units[arcs.targets],
         words=arcs.words,
+        speaks=arcs.words != NO_WORD,
         resting_places=places.at_root[[unit for unit in (blank, silence) if unit is not None]],
         inner_places=Rows.of(words.repeat_interleave(per_node), inner_places, len(lexicon.words)),
         last_places=Rows.of(ends[:, 0], ends[:, 1], len(lexicon.words)),
