@@ -55,9 +55,7 @@ class Settings(NamedTuple):
 
 
 @torch.no_grad()
-def search(
-    problem: Problem, settings: Settings, gold: Gold | None = None, best_arcs: bool = False
-) -> Iterator[Frame]:
+def search(problem: Problem, settings: Settings, gold: Gold | None = None, best_arcs: bool = False) -> Iterator[Frame]:
     """What each frame does. After its last frame a sentence has no hypotheses any more.
 
     Args:
