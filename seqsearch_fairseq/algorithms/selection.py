@@ -105,11 +105,6 @@ def _choose(scores: Tensor, mask: Tensor, width: int, alpha: float, top_k: str) 
     return weights, mean, live
 
 
-def rounding(dtype: torch.dtype) -> float:
-    """By what share of their size scores may differ through the order in which sums were made: such are ties."""
-    return ROUNDING * torch.finfo(dtype).eps
-
-
 @torch.no_grad()
 def _equals_of_the_best(scores: Tensor, weights: Tensor) -> Tensor:
     """Which candidates are as good as that of each P_j's largest weight: (B, K, M) bool.
@@ -118,7 +113,7 @@ def _equals_of_the_best(scores: Tensor, weights: Tensor) -> Tensor:
     """
     largest, place = weights.max(dim=2, keepdim=True)
     best = scores.gather(1, place.squeeze(2)).unsqueeze(2)  # (B, K, 1)
-    within = rounding(scores.dtype) * best.abs().clamp(min=1.0)
+    within = ROUNDING * torch.finfo(scores.dtype).eps * best.abs().clamp(min=1.0)
     return ((scores.unsqueeze(1) - best).abs() <= within) & (weights >= 0.99 * largest)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from seqsearch_fairseq.algorithms.hard_beam import check_search_arguments, first_live
 from seqsearch_fairseq.algorithms.masking import masked_topk
 from seqsearch_fairseq.algorithms.relaxations import check_relaxation
-from seqsearch_fairseq.algorithms.selection import Selection, only_candidate, rounding, select
+from seqsearch_fairseq.algorithms.selection import Selection, only_candidate, select
 from seqsearch_fairseq.algorithms.step import State, Step, first_inputs
 
 
@@ -211,16 +211,4 @@ def _hypotheses(
     ):
         divisor = (length + 1) ** options.length_penalty if options.normalise else 1.0
         found[sentence].append(Hypothesis(tokens[f, : length + 1], score / divisor, added[f, : length + 1]))
-    return [_ranked(hypotheses, rounding(scores.dtype)) for hypotheses in found]
-
-
-def _ranked(hypotheses: list[Hypothesis], ties: float) -> list[Hypothesis]:
-    """Best first; where scores differ by rounding alone, in the order of the tokens."""
-    groups: list[list[Hypothesis]] = []
-    for hypothesis in sorted(hypotheses, key=lambda hypothesis: -hypothesis.score):
-        best = groups[-1][0].score if groups else math.inf
-        if groups and best - hypothesis.score <= ties * max(1.0, abs(best)):
-            groups[-1].append(hypothesis)
-        else:
-            groups.append([hypothesis])
-    return [each for group in groups for each in sorted(group, key=lambda hypothesis: hypothesis.tokens.tolist())]
+    return [sorted(hypotheses, key=lambda hypothesis: -hypothesis.score) for hypotheses in found]
