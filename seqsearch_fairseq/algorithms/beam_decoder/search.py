@@ -55,11 +55,7 @@ class Settings(NamedTuple):
 
 
 @torch.no_grad()
-<<<<<<< HEAD
-def search(problem: Problem, settings: Settings, gold: Gold | None = None, best_arcs: bool = False) -> Iterator[Frame]:
-=======
 def search(problem: Problem, settings: Settings, gold: Gold | None = None) -> Iterator[Frame]:
->>>>>>> parent of 3204715 (Decoding by the best path asks for best arcs only; log-adds of columns without slow exponentials)
     """What each frame does. After its last frame a sentence has no hypotheses any more.
 
     Raises:
