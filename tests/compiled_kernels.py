@@ -17,12 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from seqsearch_fairseq.algorithms.kernels import candidate_pass, whole
 
-REAL = {
-    "*bf16": "fp32",
-    "*fp16": "fp32",
-    "*fp32": "fp32",
-    "*fp64": "fp64",
-}  # the type of logits -> of what is made of it
+# The type of logits -> of what is made of it.
+REAL = {"*bf16": "fp32", "*fp16": "fp32", "*fp32": "fp32", "*fp64": "fp64"}
 POINTERS = {"candidates": "*u8", "live": "*u8", "groups": "*i64", "places": "*i64"}
 INTEGERS = {"vocabulary", "width", "tiles", "blocks", "count"}
 FLAGS = {"NORMALIZED", "AUGMENTED"}

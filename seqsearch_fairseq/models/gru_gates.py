@@ -34,11 +34,8 @@ class Gates:
             name: getattr(rnn, f"{name}_l0") for name in ("weight_hh", "bias_hh", "weight_ih", "bias_ih")
         }
         of_hidden, hidden_bias = weights["weight_hh"] * double.unsqueeze(1), weights["bias_hh"] * double
-        of_inputs, bias, width = (
-            weights["weight_ih"] * double.unsqueeze(1),
-            weights["bias_ih"] * double,
-            len(embedding[0]),
-        )
+        of_inputs, bias = weights["weight_ih"] * double.unsqueeze(1), weights["bias_ih"] * double
+        width = embedding.size(1)
         self.of_memory = of_inputs[:, width:].t()  # (C, 3 D)
         self._of_hidden = of_hidden.roll(size, dims=0).t().contiguous()  # (D, 3 D): c, r, z
         bias = torch.cat([hidden_bias[2 * size :], bias[: 2 * size] + hidden_bias[: 2 * size], bias[2 * size :]])

@@ -13,17 +13,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from seqsearch_fairseq.algorithms.edit_distance import edit_table
 from seqsearch_fairseq.algorithms.sequence_costs import (
     COSTS_OF_MATCHES,
-    FILL,
     MAX_ORDER,
     SEQUENCE_COSTS,
     ChunkLabels,
     SequenceCost,
-    edit_table,
     ngrams_agree,
-    sequence_lengths,
 )
+from seqsearch_fairseq.algorithms.sequences import FILL, sequence_lengths
 
 # From prefixes (R, L) and the gold sequences of their sentences (R, S) to the cost of the finished sequences (R,).
 ReferencePolicy = Callable[[Tensor, Tensor], Tensor]
