@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seqsearch_fairseq.algorithms.beam_decoder.language_models import END
 from seqsearch_fairseq.algorithms.beam_decoder.lexicon import expand
-from seqsearch_fairseq.algorithms.beam_decoder.scoring import PathSum, Problem, WordTerms, log_add
+from seqsearch_fairseq.algorithms.beam_decoder.scoring import PathSum, Problem, WordTerms, log_add, log_add_columns
 from seqsearch_fairseq.algorithms.beam_decoder.topologies import NO_WORD, START, Graph
 
 PAD = -1  # after a transcription's end
@@ -222,7 +222,7 @@ def _sums(problem: Problem, states: _States) -> _Sums:
         brought = sums[t].index_select(0, sources.flatten()).view(sources.shape)
         if weights is not None:
             brought += weights
-        sums[t + 1, :-1] = torch.logsumexp(brought, dim=0) + both[t]
+        torch.add(log_add_columns(brought), both[t], out=sums[t + 1, :-1])
     outside = mirrored < 0
     forwards = sums[1:, :size].masked_fill(outside, -torch.inf)
     backwards = sums[1:, size:-1].gather(0, mirrored.clamp(min=0)).masked_fill(outside, -torch.inf)

@@ -89,7 +89,7 @@ def decode(
     before = torch.zeros_like(problem.offsets)  # scores of the hypotheses before the frame
     everyone = torch.arange(len(before), device=before.device)
     histories = _Histories(everyone, torch.zeros_like(everyone), before)
-    for t, frame in enumerate(search(problem, settings)):
+    for t, frame in enumerate(search(problem, settings, best_arcs=choice.best_path)):
         histories, step = _advance(problem, choice, histories, before, frame)
         before = frame.beam.scores
         steps.append(step)
@@ -147,11 +147,8 @@ def _advance(
 ) -> tuple[_Histories, _Step]:
     """Takes the histories along the arcs of a frame; `before` are the scores of the hypotheses that the arcs leave."""
     arcs, beam = frame.arcs, frame.beam
-    if choice.best_path:  # a hypothesis is the history that it has
-        parts = _first_largest(arcs.scores, arcs.targets, len(beam.scores))
-        step = _Step(arcs.sources.index_select(0, parts), arcs.in_graph.index_select(0, parts))
-        owners = torch.arange(len(parts), device=parts.device)
-        return _Histories(owners, owners, beam.scores), step
+    if choice.best_path:  # a hypothesis is the history that it has, and has one arc
+        return _Histories(arcs.targets, arcs.targets, beam.scores), _Step(arcs.sources, arcs.in_graph)
     if choice.n_best == 1:  # each hypothesis has one history
         through, sources = torch.arange(len(arcs.sources), device=before.device), arcs.sources
     else:

@@ -60,15 +60,17 @@ class Expansion:
         if t >= self.shortest:
             degrees *= (problem.lengths > t).index_select(0, beam.sentences)
         ends = degrees.cumsum(0)
-        counts = torch.zeros_like(problem.lengths).index_add_(0, beam.sentences, degrees)
+        alone = problem.batch_size == 1
+        counts = ends[-1:] if alone else torch.zeros_like(problem.lengths).index_add_(0, beam.sentences, degrees)
         of_each = counts.tolist()
         total = sum(of_each)
         sources = torch.repeat_interleave(degrees, output_size=total)
         shift = graph.first_arcs.index_select(0, beam.places).sub_(ends).add_(degrees)
         in_graph = shift.index_select(0, sources).add_(self.merger.count(total))
 
-        heard = (beam.sentences * graph.unit_count).index_select(0, sources)
-        heard += graph.target_units.index_select(0, in_graph)
+        heard = graph.target_units.index_select(0, in_graph)
+        if not alone:
+            heard += (beam.sentences * graph.unit_count).index_select(0, sources)
         scores = self.frames[t].index_select(0, heard).add_(beam.scores.index_select(0, sources))
         if self.transitions is not None and t > 0:
             scores += self.transitions.index_select(0, in_graph)

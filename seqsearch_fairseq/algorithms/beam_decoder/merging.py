@@ -27,15 +27,18 @@ class Merger:
 
     def __init__(self, device: torch.device, limit: int):
         self.numbers = torch.arange(256, device=device)  # 0, 1, 2, ...
+        self.counted = self.numbers
         self.own_slots = torch.full((limit,), LATEST, device=device) if limit <= OWN_SLOTS else None
         self.begin = LATEST
         self.hashed = torch.empty(0, dtype=torch.int32, device=device)
 
     def count(self, length: int) -> Tensor:
         """0, 1, 2, ... to the length."""
-        if length > len(self.numbers):
-            self.numbers = torch.arange(2 * length, device=self.numbers.device)
-        return self.numbers[:length]
+        if length != len(self.counted):  # a frame asks for the same several times
+            if length > len(self.numbers):
+                self.numbers = torch.arange(2 * length, device=self.numbers.device)
+            self.counted = self.numbers[:length]
+        return self.counted
 
     def first_of_equals(self, keys: Tensor) -> Tensor:
         """For each of C keys, int64, the place of the first key that is equal to it: (C,)."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from seqsearch_fairseq.algorithms.beam_decoder.language_models import END, LanguageModel, Reading
-from seqsearch_fairseq.algorithms.beam_decoder.merging import SPAN
+from seqsearch_fairseq.algorithms.beam_decoder.merging import NOTHING, SPAN
 from seqsearch_fairseq.algorithms.beam_decoder.topologies import Graph
 
 
@@ -109,6 +109,15 @@ def log_add(scores: Tensor, owners: Tensor, count: int) -> Tensor:
     shares = (scores - finite.index_select(0, owners)).exp_()
     sums = torch.zeros_like(peaks).index_add_(0, owners, shares)  # at least 1 where there is a score
     return sums.clamp_(min=1.0).log_().add_(peaks)
+
+
+def log_add_columns(scores: Tensor) -> Tensor:
+    """The log-add of each column of scores (D, N), which are overwritten: (N,). -inf where all are, or D is 0."""
+    if len(scores) == 0:
+        return scores.new_full(scores.shape[1:], -torch.inf)
+    peaks = scores.amax(dim=0)
+    gaps = scores.sub_(peaks.clamp(min=torch.finfo(scores.dtype).min)).clamp_(min=NOTHING)
+    return gaps.exp_().sum(dim=0).log_().add_(peaks)
 
 
 def maximum(scores: Tensor, owners: Tensor, count: int) -> Tensor:

@@ -55,8 +55,13 @@ class Settings(NamedTuple):
 
 
 @torch.no_grad()
-def search(problem: Problem, settings: Settings, gold: Gold | None = None) -> Iterator[Frame]:
+def search(problem: Problem, settings: Settings, gold: Gold | None = None, best_arcs: bool = False) -> Iterator[Frame]:
     """What each frame does. After its last frame a sentence has no hypotheses any more.
+
+    Args:
+        gold: states to be watched.
+        best_arcs: where hypotheses are merged by `max`: a frame has the best arc to each hypothesis only, in their
+            order, of equal ones the first.
 
     Raises:
         ValueError: a setting breaks its rule.
@@ -66,13 +71,20 @@ def search(problem: Problem, settings: Settings, gold: Gold | None = None) -> It
     expansion = Expansion(problem, merger)
     beam = first_beam(problem)
     for t in range(max(problem.lengths.tolist(), default=0)):
-        frame = _frame(problem, settings, merger, expansion(beam, t), beam, gold, t)
+        frame = _frame(problem, settings, merger, expansion(beam, t), beam, gold, t, best_arcs)
         yield frame
         beam = frame.beam
 
 
 def _frame(
-    problem: Problem, settings: Settings, merger: Merger, found: Candidates, before: Beam, gold: Gold | None, t: int
+    problem: Problem,
+    settings: Settings,
+    merger: Merger,
+    found: Candidates,
+    before: Beam,
+    gold: Gold | None,
+    t: int,
+    best_arcs: bool,
 ) -> Frame:
     """Merges the candidates, drops and keeps. The first candidate of a hypothesis stands for it."""
     count, keys, scores = len(found.keys), found.keys, found.scores
@@ -96,15 +108,29 @@ def _frame(
     states = keys.index_select(0, best).floor_divide_(problem.graph.place_count)
     states -= sentences * problem.reading.state_limit
     beam = Beam(sentences, places, states, totals.index_select(0, best))
+    arcs = (_best_arcs if best_arcs else _all_arcs)(merger, found, own, kept, best, totals[:count])
+    return Frame(beam, arcs, inside)
+
+
+def _all_arcs(merger: Merger, found: Candidates, own: Tensor, kept: Tensor, best: Tensor, totals: Tensor) -> Arcs:
+    """To the hypotheses that `best` (H,) of the candidates stand for."""
     through = kept.index_select(0, own).nonzero().view(-1)  # (A,) candidates
     ranks = torch.empty_like(own).scatter_(0, best, merger.count(len(best)))  # elsewhere nobody looks
-    arcs = Arcs(
+    return Arcs(
         found.sources.index_select(0, through),
         ranks.index_select(0, own.index_select(0, through)),
         found.scores.index_select(0, through),
         found.in_graph.index_select(0, through),
     )
-    return Frame(beam, arcs, inside)
+
+
+def _best_arcs(merger: Merger, found: Candidates, own: Tensor, kept: Tensor, best: Tensor, totals: Tensor) -> Arcs:
+    """To each hypothesis the largest, of equal ones the first, where merging is by `max`."""
+    count = len(own)
+    places = torch.where(found.scores == totals.index_select(0, own), merger.count(count), count)
+    through = torch.full_like(own, count).scatter_reduce_(0, own, places, "amin").index_select(0, best)  # (H,)
+    sources, in_graph = found.sources.index_select(0, through), found.in_graph.index_select(0, through)
+    return Arcs(sources, merger.count(len(best)), found.scores.index_select(0, through), in_graph)
 
 
 def _within_beam(settings: Settings, merger: Merger, found: Candidates, before: Beam, totals: Tensor) -> Tensor:
@@ -129,7 +155,7 @@ def _within_beam(settings: Settings, merger: Merger, found: Candidates, before: 
     if settings.threshold < math.inf and width:
         floors = torch.maximum(floors, table.amax(dim=1, keepdim=True) - settings.threshold)
     kept = table >= floors
-    tied = width > beam_size and int(kept.sum(dim=1).amax()) > beam_size
+    tied = width > beam_size and int(kept.sum() if batch == 1 else kept.sum(dim=1).amax()) > beam_size
     kept = kept.view(-1)
     if cells is not None:
         kept = kept.index_select(0, cells)
