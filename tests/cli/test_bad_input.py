@@ -3,6 +3,7 @@
 import os
 
 import commands
+import forked
 import pytest
 import torch
 from commands import OPTIMIZER, TINY
@@ -53,17 +54,17 @@ def two_models(trained, folder):
 )
 def test_a_mistake_ends_the_command_with_one_sentence(trained, tmp_path, mistake, message):
     command, arguments = mistake(trained, tmp_path)
-    err = commands.stderr_of_failure(commands.start(command, *arguments))
+    err = commands.stderr_of_failure(forked.command(command, *arguments))
     assert message in err
     assert "error: " in err.strip().splitlines()[-1]
     assert "Traceback" not in err
 
 
-def test_a_kernel_that_cannot_run_on_the_models_device_is_one_sentence(trained, tmp_path, monkeypatch):
-    monkeypatch.setitem(commands.ENVIRONMENT, "TRITON_INTERPRET", "0")
+def test_a_kernel_that_cannot_run_on_the_models_device_is_one_sentence(trained, tmp_path):
     model = trained("tagger_gru")
     flags = [*TINY[model.arch], *OPTIMIZER, *SOFT_BEAM, "--soft-beam-kernel", "triton"]
-    process = commands.start("train", *commands.train_flags(model.data, model.task, tmp_path / "save", *flags))
+    arguments = commands.train_flags(model.data, model.task, tmp_path / "save", *flags)
+    process = forked.command("train", *arguments, TRITON_INTERPRET="0")
     last = commands.stderr_of_failure(process).strip().splitlines()[-1]
     assert last.startswith("error: --soft-beam-kernel triton needs the ")
 
@@ -75,7 +76,7 @@ def test_a_checkpoint_that_would_run_code_ends_the_command_with_a_failure(traine
 
     model = trained("tagger_gru")
     torch.save({"model": {}, "surprise": Attack()}, tmp_path / "attack.pt")
-    process = commands.start("generate", *commands.decode_flags(model.data, model.task, tmp_path / "attack.pt"))
+    process = forked.command("generate", *commands.decode_flags(model.data, model.task, tmp_path / "attack.pt"))
     status, _, err = commands.finish(process)
     assert status not in (0, None)
     assert err.strip().splitlines()[-1].startswith(f"error: the checkpoint {tmp_path / 'attack.pt'} is refused: ")

@@ -1,11 +1,9 @@
 """Two processes on the CPU: the right gradients with legacy_ddp, a refusal without it."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import commands
+import forked
 import pytest
 import speech
 import torch
@@ -26,16 +24,6 @@ CRITERIONS = {
 }
 
 
-EACH_IN_TURN = """
-import json, sys
-from fairseq_cli.train import cli_main
-
-for arguments in json.loads(sys.argv[1]):
-    sys.argv = ["fairseq-train", *arguments]
-    cli_main()
-"""
-
-
 def tagging_run(model, folder: Path, *flags) -> list:
     """Arguments of fairseq-train that go on from a model."""
     shared = [*TINY[model.arch], *FLAGS, "--finetune-from-model", model.checkpoint]
@@ -50,19 +38,12 @@ def recognition_run(data: Path, lm: Path, folder: Path, *flags) -> list:
     return commands.train_flags(data, "search_recognition", folder, *arch, *NO_SUBSET, "--lr", 0.05, *learned, *flags)
 
 
-def two_processes(runs: list[list]) -> list[subprocess.Popen]:
+def two_processes(runs: list[list]) -> list[forked.Forked]:
     """Two processes that make the same training runs together, one after the other; a run is all its arguments."""
     method = f"tcp://localhost:{commands.free_port()}"
     together = ["--distributed-backend", "gloo", "--distributed-init-method", method, "--distributed-world-size", 2]
     together += ["--distributed-no-spawn", "--load-checkpoint-on-all-dp-ranks"]
-    processes = []
-    for rank in (0, 1):
-        lines = [[str(word) for word in [*run, *together, "--distributed-rank", rank]] for run in runs]
-        argv = [sys.executable, "-c", EACH_IN_TURN, json.dumps(lines)]
-        processes.append(
-            subprocess.Popen(argv, env=commands.ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        )
-    return processes
+    return [forked.in_turn("train", [[*run, *together, "--distributed-rank", rank] for run in runs]) for rank in (0, 1)]
 
 
 @pytest.fixture(scope="module")

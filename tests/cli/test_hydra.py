@@ -1,11 +1,12 @@
 """fairseq-hydra-train with our task, model and criterion, set on the command line or in a file."""
 
 import re
-import subprocess
-import sys
+from pathlib import Path
 
+import commands
+import forked
 import pytest
-from commands import ENVIRONMENT, PLUGIN, SMALL
+from commands import PLUGIN, SMALL
 
 CONFIG = """\
 # @package _global_
@@ -40,12 +41,17 @@ def from_file(folder, data):
     return ["--config-dir", str(folder), "--config-name", "search"]
 
 
+def printed(folder: Path, *arguments: str) -> str:
+    """What fairseq-hydra-train prints with these arguments in that folder."""
+    status, out, err = commands.finish(forked.command("hydra_train", *arguments, cwd=folder))
+    assert status == 0, err
+    return out
+
+
 @pytest.mark.parametrize("arguments", [from_command_line, from_file])
 def test_hydra_trains_with_the_criterion(tagging, tmp_path, arguments):
-    argv = [sys.executable, "-m", "fairseq_cli.hydra_train", *arguments(tmp_path, tagging.data)]
-    done = subprocess.run(argv, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r'"train_alpha": "2"', done.stdout)
+    out = printed(tmp_path, *arguments(tmp_path, tagging.data))
+    assert re.search(r'"train_alpha": "2"', out)
     assert (tmp_path / "model" / "checkpoint_last.pt").exists()
 
 
@@ -53,27 +59,21 @@ def test_hydra_trains_with_scheduled_sampling(tagging, tmp_path):
     arguments = from_command_line(tmp_path, tagging.data)
     replaced = [*(a for a in arguments if "criterion" not in a), "criterion._name=differentiable_scheduled_sampling"]
     chosen = ["+criterion.dss_decay=always", "+criterion.dss_alpha=3", "+criterion.dss_feedback=soft-sample"]
-    argv = [sys.executable, "-m", "fairseq_cli.hydra_train", *replaced, *chosen]
-    done = subprocess.run(argv, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r'"train_gold_probability": "0"', done.stdout)
+    out = printed(tmp_path, *replaced, *chosen)
+    assert re.search(r'"train_gold_probability": "0"', out)
 
 
 def test_hydra_trains_with_searnn(tagging, tmp_path):
     arguments = from_command_line(tmp_path, tagging.data)
     replaced = [*(a for a in arguments if "criterion" not in a), "criterion._name=searnn"]
     chosen = ["+criterion.searnn_loss=kl", "+criterion.searnn_sampling='policy=2,neighbors=1'"]
-    argv = [sys.executable, "-m", "fairseq_cli.hydra_train", *replaced, *chosen]
-    done = subprocess.run(argv, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r'"train_best_cost": "[0-9.]+"', done.stdout)
+    out = printed(tmp_path, *replaced, *chosen)
+    assert re.search(r'"train_best_cost": "[0-9.]+"', out)
 
 
 def test_hydra_trains_with_a_growing_beam(tagging, tmp_path):
     arguments = from_command_line(tmp_path, tagging.data)
     replaced = [*(a for a in arguments if "criterion" not in a), "criterion._name=beam_search_optimization"]
     chosen = ["+criterion.beam_training_size=4", "+criterion.beam_search_optimization_start_size=2"]
-    argv = [sys.executable, "-m", "fairseq_cli.hydra_train", *replaced, *chosen]
-    done = subprocess.run(argv, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r'"train_beam_size": "2"', done.stdout)
+    out = printed(tmp_path, *replaced, *chosen)
+    assert re.search(r'"train_beam_size": "2"', out)

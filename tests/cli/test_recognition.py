@@ -2,16 +2,13 @@
 
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import commands
+import forked
 import pytest
 import speech
 import torch
-from commands import ENVIRONMENT
-from test_resume import KILLED_TRAINING
 
 TASK = "search_recognition"
 UPDATES = ["--optimizer", "adam", "--lr", 0.005, "--clip-norm", 5, "--batch-size", 10]
@@ -128,9 +125,8 @@ def test_a_killed_run_resumes_to_the_same_model(spoken, recognizer, tmp_path):
         return commands.train_flags(spoken, TASK, tmp_path / name, *flags)
 
     whole = commands.run("train", *command("whole"))
-    argv = [sys.executable, "-c", KILLED_TRAINING, *map(str, command("killed"))]
-    killed = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    status, _, err = commands.finish(forked.killed_training(9, *command("killed")))
+    assert status == -signal.SIGKILL, err
     resumed = commands.run("train", *command("killed"))
     for name in ("train_loss", "train_lm_weight", "train_word_score", "train_gold_outside"):
         assert [log[name] for log in resumed.logged("train")] == [log[name] for log in whole.logged("train")[-1:]]

@@ -3,16 +3,13 @@
 import json
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import commands
+import forked
 import pytest
 import torch
-from commands import ENVIRONMENT
 from test_recognition import TASK, UPDATES, model_flags, model_of, weights_in
-from test_resume import KILLED_TRAINING
 
 PREFIX = "beam_decoder.language_model."
 
@@ -39,9 +36,8 @@ def whole(tmp_path_factory, spoken, flags) -> Path:
 
 def test_a_killed_run_resumes_to_the_same_model(spoken, flags, whole, rnnlm, tmp_path):
     command = commands.train_flags(spoken, TASK, tmp_path / "killed", *flags)
-    argv = [sys.executable, "-c", KILLED_TRAINING, *map(str, command)]
-    killed = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    status, _, err = commands.finish(forked.killed_training(9, *command))
+    assert status == -signal.SIGKILL, err
     resumed = commands.run("train", *command)
     logged = commands.Output((whole / "train.log").read_text()).logged("train")
     for name in ("train_loss", "train_lm_weight", "train_gold_outside"):

@@ -1,30 +1,12 @@
 """A run that is killed in the middle of an epoch and started again ends as one that was not."""
 
 import signal
-import subprocess
-import sys
 
 import commands
+import forked
 import pytest
 import torch
-from commands import ENVIRONMENT, SMALL, TINY
-
-KILLED_TRAINING = """
-import os, signal
-from fairseq.trainer import Trainer
-from fairseq_cli.train import cli_main
-
-train_step = Trainer.train_step
-
-def killed(self, samples, *args, **kwargs):
-    if self.get_num_updates() == 9:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return train_step(self, samples, *args, **kwargs)
-
-Trainer.train_step = killed
-cli_main()
-"""
-
+from commands import SMALL, TINY
 
 CRITERIONS = {
     "soft_beam_direct": ["--soft-beam-alpha", 0.5, "--soft-beam-alpha-growth", 3],
@@ -63,9 +45,8 @@ def test_a_killed_run_resumes_to_the_same_model(trained, tmp_path, arch, criteri
         return commands.train_flags(model.data, model.task, tmp_path / name, *flags)
 
     whole = commands.run("train", *command("whole"))
-    argv = [sys.executable, "-c", KILLED_TRAINING, *map(str, command("killed"))]
-    killed = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    status, _, err = commands.finish(forked.killed_training(9, *command("killed")))
+    assert status == -signal.SIGKILL, err
     resumed = commands.run("train", *command("killed"))
 
     assert "(epoch 2 @ 8 updates)" in resumed.text  # there are 6 updates in an epoch: the middle of the second

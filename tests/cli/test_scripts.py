@@ -3,15 +3,13 @@
 import json
 import math
 import statistics
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import commands
+import forked
 import pytest
 import torch
-from commands import ENVIRONMENT
 from glue import Loaded
 
 from seqsearch_fairseq.errors import UsageError
@@ -20,15 +18,17 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 ROW = {"work", "size", "variant", "against", "time_ratio", "bytes_ratio", "runs"}
 
 
-def run(name: str, *arguments) -> subprocess.CompletedProcess:
-    argv = [sys.executable, str(SCRIPTS / name), *map(str, arguments)]
-    return subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
-
-
 def succeeded(name: str, *arguments) -> str:
-    done = run(name, *arguments) if name == "benchmark.py" else commands.script(name, *arguments)
+    done = commands.script(name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def measured(*arguments) -> str:
+    """What the benchmark prints, in a process of its own."""
+    status, out, err = commands.finish(forked.script("benchmark.py", *arguments), 300)
+    assert status == 0, err
+    return out
 
 
 def refused(name: str, *arguments) -> str:
@@ -83,7 +83,7 @@ def test_a_share_that_leaves_nothing_to_train_on_is_refused():
     ],
 )
 def test_the_benchmark_prints_one_object_a_row(work, size):
-    out = succeeded("benchmark.py", work, "--size", size, "--runs", 1, "--json", "--cpu")
+    out = measured(work, "--size", size, "--runs", 1, "--json", "--cpu")
     rows = [json.loads(line) for line in out.splitlines()]
     assert rows and all(row.keys() == ROW and row["work"] == work and row["runs"] == 1 for row in rows)
     assert all(row["time_ratio"] > 0 and (row["bytes_ratio"] or 1) > 0 for row in rows)
@@ -94,14 +94,14 @@ def test_the_benchmark_prints_one_object_a_row(work, size):
 
 def test_the_benchmark_measures_memory_in_processes_of_their_own():
     flags = ["--size", "tagger", "--variant", "hinge", "--runs", 1, "--json", "--memory", "--cpu"]
-    (row,) = (json.loads(line) for line in succeeded("benchmark.py", "soft-beam", *flags).splitlines())
+    (row,) = (json.loads(line) for line in measured("soft-beam", *flags).splitlines())
     assert row["variant"] == "hinge, squared-distance, alpha 10"
     assert 0.8 < row["memory_ratio"] < 2 and row["memory_above_model_ratio"] > 0
 
 
 def test_the_bound_counts_the_products_of_roll_outs():
     flags = ["--size", "ocr", "--variant", "learned", "--runs", 1, "--json", "--bound", "--cpu"]
-    whole, few = (json.loads(line) for line in succeeded("benchmark.py", "searnn", *flags).splitlines())
+    whole, few = (json.loads(line) for line in measured("searnn", *flags).splitlines())
     assert whole.keys() == ROW | {"roll_out_rows", "roll_out_gflop", "gflop_a_second", "bound_ratio"}
     actions = 64 * 26  # sentences, and labels other than the roll-in's own, whose roll-out is known
     assert whole["roll_out_rows"] == actions * sum(range(9)) > 2 * few["roll_out_rows"]
@@ -157,7 +157,7 @@ def test_a_page_has_a_table_for_each_work_and_the_picture_of_growth(tmp_path):
     page, picture = tmp_path / "page.md", tmp_path / "images" / "growth.svg"
     picture.parent.mkdir()
     flags = ["--size", "B", "--variant", "B 4, log-probs, squared", "--runs", 1, "--cpu"]
-    succeeded("benchmark.py", "growth", *flags, "--plot", picture, "--output", page)
+    measured("growth", *flags, "--plot", picture, "--output", page)
     text = page.read_text(encoding="utf-8")
     assert "## How the cost of the soft beam grows" in text and "(images/growth.svg)" in text
     assert "| B | B 4, log-probs, squared-distance | teacher forcing |" in text and "load average" in text
@@ -214,9 +214,8 @@ def test_the_objective_is_drawn_along_a_random_direction(trained, tmp_path):
 def test_a_line_between_two_checkpoints_needs_one_architecture(trained, tmp_path):
     one, other = trained("tagger_gru"), trained("tagger_lstm")
     flags = ["--path", one.checkpoint, "--to", other.checkpoint, "--output", tmp_path / "line.png", "--points", 2]
-    done = run("plot_objective.py", one.data, *flags)
-    assert done.returncode != 0 and "has other parameters than --path" in done.stderr
-    assert "Traceback" not in done.stderr
+    err = commands.stderr_of_failure(forked.script("plot_objective.py", one.data, *flags))
+    assert "has other parameters than --path" in err
 
 
 @pytest.mark.parametrize(
