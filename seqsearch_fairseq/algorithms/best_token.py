@@ -27,22 +27,25 @@ class OutputMaximum:
     """
 
     def __init__(self, output: OutputLayer, candidates: Tensor):
+        import os
+        narrow = output.dtype if "o" in os.environ.get("NARROW","gkvwo") else torch.float32
         weight, bias = output.weight, torch.zeros_like(output.weight[:, 0]) if output.bias is None else output.bias
         bias, missing = bias.masked_fill(~candidates, -torch.inf), -len(weight) % LANES
         if missing > 0 and len(weight) <= FEW:
             weight = torch.nn.functional.pad(weight, (0, 0, 0, missing))
             bias = torch.nn.functional.pad(bias, (0, missing), value=-torch.inf)
-        self._weight, self._bias = weight.t(), bias
-        self._buffer = weight.new_empty(0, len(weight))
+        self._weight, self._bias = weight.t().to(narrow), bias.to(narrow)
+        self._buffer = self._weight.new_empty(0, len(weight))
 
     def __call__(self, features: Tensor) -> Tensor:
         if len(self._buffer) < min(len(features), ROWS):
-            self._buffer = features.new_empty(min(len(features), ROWS), len(self._bias))
+            self._buffer = self._weight.new_empty(min(len(features), ROWS), len(self._bias))
         best = [self._of_block(block) for block in features.split(ROWS)]
         return best[0] if len(best) == 1 else torch.cat(best)
 
     def _of_block(self, features: Tensor) -> Tensor:
-        return largest(torch.addmm(self._bias, features, self._weight, out=self._buffer[: len(features)]))
+        features = features.to(self._weight.dtype)
+        return largest(torch.addmm(self._bias, features, self._weight, out=self._buffer[: len(features)]).float())
 
 
 def chooser(step: Step, candidates: Tensor) -> Callable[[Tensor], Tensor]:

@@ -119,11 +119,11 @@ class AttentionGRUDecoder(RecurrentDecoder):
         outputs, _ = self.rnn(self.dropout(self.embed_tokens(prev_output_tokens)), start)
         return self.features_of(outputs, encoder_out), outputs
 
-    def gru_step(self, encoder_out, scores, output) -> GRUStep:
-        """A faster step without gradient and dropout."""
+    def gru_step(self, encoder_out, scores, output, products: torch.dtype) -> GRUStep:
+        """A faster step without gradient and dropout, whose products are made in the type `products`."""
         read = (encoder_out[name][0] for name in ("keys", "values", "padding"))
-        attention = Attention.of(self.hidden.weight, self.hidden.bias, *read)
-        gates, initial = Gates(self.rnn, self.embed_tokens.weight), encoder_out["state"][0]
+        attention = Attention.of(self.hidden.weight, self.hidden.bias, *read, products)
+        gates, initial = Gates(self.rnn, self.embed_tokens.weight, products), encoder_out["state"][0]
         return GRUStep(gates, self.dictionary.eos(), scores, output, initial, attention=attention)
 
 

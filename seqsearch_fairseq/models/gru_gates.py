@@ -12,6 +12,8 @@ tanh x is 2 sigmoid(2 x) - 1, which torch computes several times faster on a CPU
 import torch
 from torch import Tensor, nn
 
+from seqsearch_fairseq.algorithms.products import Product
+
 TABLE = 1024  # vocabularies up to this size are in the table from the beginning; of others what was looked up
 BLOCK = 1024  # rows that are worked on at once
 
@@ -22,9 +24,10 @@ class Gates:
     Args:
         rnn: the layer, an `nn.GRU`.
         embedding: (V, E); the first E columns of the layer's input read it, the others a memory.
+        products: the type that the product of the state is made in.
     """
 
-    def __init__(self, rnn: nn.RNNBase, embedding: Tensor):
+    def __init__(self, rnn: nn.RNNBase, embedding: Tensor, products: torch.dtype):
         self.size, self.embedding = rnn.hidden_size, embedding
         size = self.size
         double = torch.ones(3 * size, dtype=embedding.dtype, device=embedding.device)
@@ -37,7 +40,8 @@ class Gates:
         of_inputs, bias = weights["weight_ih"] * double.unsqueeze(1), weights["bias_ih"] * double
         width = embedding.size(1)
         self.of_memory = of_inputs[:, width:].t()  # (C, 3 D)
-        self._of_hidden = of_hidden.roll(size, dims=0).t().contiguous()  # (D, 3 D): c, r, z
+        import os
+        self._of_hidden = Product(of_hidden.roll(size, dims=0).t().contiguous(), products if 'g' in os.environ.get('NARROW','gkvwo') else torch.float32)  # (D, 3 D): c, r, z
         bias = torch.cat([hidden_bias[2 * size :], bias[: 2 * size] + hidden_bias[: 2 * size], bias[2 * size :]])
         self._tokens = TokenTable(embedding, of_inputs[:, :width].t(), bias)
         self._buffers: dict[str, Tensor] = {}
@@ -76,8 +80,7 @@ class Gates:
 
     def _add_product(self, now: Tensor, states: Tensor) -> None:
         """Add what the states (n, D) give to the first three parts of `now` (n, 4 D)."""
-        first = now[:, : 3 * self.size]
-        torch.addmm(first, states, self._of_hidden, out=first)
+        self._of_hidden.add_to(now[:, : 3 * self.size], states)
 
     def _gate(self, now: Tensor, before: Tensor, out: Tensor) -> None:
         of_hidden, both, candidate = now.split([self.size, 2 * self.size, self.size], dim=1)
@@ -89,7 +92,7 @@ class Gates:
         """Memory that is used again: (n, parts * D)."""
         held, width = self._buffers.get(name), parts * self.size
         if held is None or held.numel() < len(rows) * width:
-            held = self._buffers[name] = self._of_hidden.new_empty(len(rows) * width)
+            held = self._buffers[name] = self.embedding.new_empty(len(rows) * width)
         return held[: len(rows) * width].view(len(rows), width)
 
 

@@ -34,6 +34,8 @@ from seqsearch_fairseq.algorithms.sequence_costs import SequenceCost
 from seqsearch_fairseq.algorithms.step import Step
 
 ENOUGH = 1024  # number of actions that fill the decoder's matrix products
+MODEL = "model"
+PRECISIONS = {MODEL: None, "bfloat16": torch.bfloat16}  # that the products of roll-outs are made in
 UNBOUNDED = torch.iinfo(torch.int32).max  # steps of a roll-out that only ends by itself
 
 # How many steps of the roll-in output the gold token: from (B, L) and the reference's probability to (B, L) bool.
@@ -66,6 +68,7 @@ class Settings(NamedTuple):
     cells: int | None = None  # cells of a sentence; None is all
     mixture: Mapping[str, int] = {}  # sampler -> tokens of a cell; empty is all
     roll_out_batch: int = 8192  # actions that go through the decoder at once
+    roll_out_precision: str = MODEL  # of PRECISIONS
     per_cell: bool = True  # whether a sentence's loss is the mean over its cells, times its gold length
 
 
@@ -79,6 +82,8 @@ class Searnn(NamedTuple):
     decoder_steps: int  # rows that went through the decoder, roll-in included
     roll_out_steps: int  # those of the roll-outs alone
     seconds: float  # of roll-outs and costs
+    costs: Tensor  # (C, A) of each action, 0 where none was tried
+    tried: Tensor  # (C, A) bool
 
 
 def searnn(
@@ -114,9 +119,10 @@ def searnn(
     choice = Choice(scores.detach(), worth_trying, gold[places.sentence], places.position, space.eos, frequencies)
     tokens = sample_tokens(settings.mixture, choice)
     begin, repeats_itself = time.perf_counter(), not step.has_noise  # with dropout no roll-out repeats the roll-in
+    precision = PRECISIONS[settings.roll_out_precision]
     with torch.no_grad(), step.noise_free():
         costs, rolled_out, roll_out_steps = _costs(
-            step, rolled_in, places, tokens, gold, space, cost, reference, settings, repeats_itself
+            step if precision is None else step.rounded(precision), rolled_in, places, tokens, gold, space, cost, reference, settings, repeats_itself
         )
     seconds = time.perf_counter() - begin
     cells = Cells(scores.gather(1, tokens.tokens), costs, tokens.tried, _log_normaliser(scores, tokens, settings))
@@ -128,7 +134,8 @@ def searnn(
     right = (tokens.tokens == gold_tokens(choice).unsqueeze(1)) & tokens.tried
     of_gold = torch.where(right, costs, torch.inf).amin(dim=1)
     steps = roll_out_steps + int(rolled_in.lengths.sum())
-    return Searnn(losses, least, of_gold <= least + TIE, rolled_out, steps, roll_out_steps, seconds)
+    best_is_gold = of_gold <= least + TIE
+    return Searnn(losses, least, best_is_gold, rolled_out, steps, roll_out_steps, seconds, costs, tokens.tried)
 
 
 def _check(settings: Settings) -> None:
