@@ -2,6 +2,9 @@
 
 The recurrence is in `gru_gates.py`. The attention works on a rectangle of rows, and its number of source positions is
 filled up to a multiple of `LANES`: products and softmax over a few columns are several times faster then.
+
+Products may be made in a narrower type than the states. The attention's scores are not: a rounding of these changes
+the roll-outs more than of all other products.
 """
 
 from collections.abc import Callable
@@ -12,7 +15,6 @@ import torch
 from torch import Tensor
 
 from seqsearch_fairseq.algorithms.best_token import LANES, OutputMaximum, best_by
-from seqsearch_fairseq.algorithms.products import Product
 from seqsearch_fairseq.algorithms.ragged import lay_out
 from seqsearch_fairseq.algorithms.step import OutputLayer, State
 from seqsearch_fairseq.models.gru_gates import Gates, fast_tanh_of_half_
@@ -21,42 +23,30 @@ from seqsearch_fairseq.models.gru_gates import Gates, fast_tanh_of_half_
 class Attention(NamedTuple):
     """Features are tanh(states @ weight + the mean value), all doubled but the keys; see `attention_gru.py`."""
 
-    weight: Product  # (D, D)
+    weight: Tensor  # (D, D) in the type of products
     keys: Tensor  # (B, D, S)
-    values: Tensor  # (B, S, D) with the bias in each: the mean has it once
+    values: Tensor  # (B, S, D) in the type of products, with the bias in each: the mean has it once
     padding: Tensor  # (B, 1, S) bool
 
     @classmethod
     def of(
-        cls,
-        weight: Tensor,
-        bias: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        padding: Tensor,
-        products: torch.dtype,
+        cls, weight: Tensor, bias: Tensor, keys: Tensor, values: Tensor, padding: Tensor, products: torch.dtype
     ) -> "Attention":
-        """From the weight (D, D) and the bias (D,) of the states, and keys, values and padding (B, S, ...).
-
-        The products are made in the type `products`; the softmax and the sum of both values in that of the states.
-        """
+        """From the weight (D, D) and the bias (D,) of the states, and keys, values and padding (B, S, ...)."""
         surplus, pad = -keys.size(1) % LANES, torch.nn.functional.pad
         keys, values = (pad(rows, (0, 0, 0, surplus)) for rows in (keys, 2 * (values + bias)))
         padding = pad(padding, (0, surplus), value=True).unsqueeze(1)
-        keys = keys.transpose(1, 2).contiguous()
-        import os
-        dts = [products if x in os.environ.get("NARROW","gkvwo") else torch.float32 for x in "wkv"]
-        return cls(Product(2 * weight.t(), dts[0]), keys.to(dts[1]), values.to(dts[2]), padding)
+        weight, values = (2 * weight.t()).to(products), values.to(products)
+        return cls(weight, keys.transpose(1, 2).contiguous(), values, padding)
 
     def narrow(self, sentences: Tensor) -> "Attention":
         keys, values, padding = (rows.index_select(0, sentences) for rows in (self.keys, self.values, self.padding))
         return self._replace(keys=keys, values=values, padding=padding)
 
     def mean(self, queries: Tensor) -> Tensor:
-        """The mean value under the attention of each query: (B, K, D) from (B, K, D)."""
-        scores = torch.bmm(queries.to(self.keys.dtype), self.keys).masked_fill_(self.padding, float("-inf"))
-        weights = torch.softmax(scores, dim=2, dtype=queries.dtype)
-        return torch.bmm(weights.to(self.values.dtype), self.values)
+        """The mean value under the attention of each query: (B, K, D) from (B, K, D), in the type of products."""
+        scores = torch.bmm(queries, self.keys).masked_fill_(self.padding, float("-inf"))
+        return torch.bmm(torch.softmax(scores, dim=2).to(self.values.dtype), self.values)
 
 
 class GRURows:
@@ -78,7 +68,8 @@ class GRURows:
         queries = states if layout.is_full else states.index_select(0, layout.fill)
         mean = attention.mean(queries.view(len(layout.sentences), -1, states.size(1))).flatten(0, 1)
         mean = mean if layout.is_full else mean.index_select(0, layout.rows)
-        return fast_tanh_of_half_(attention.weight.add_to(mean.to(states.dtype), states))
+        doubled = torch.addmm(mean, states.to(mean.dtype), attention.weight, out=mean)
+        return fast_tanh_of_half_(doubled.to(states.dtype))
 
 
 class GRUStep:
@@ -92,7 +83,7 @@ class GRUStep:
         scores: from rows of features to scores.
         output: what `scores` does, where it is a product.
         initial: (B, D), the state before the first step.
-        memory: (B, S, 3 D), what each position's memory gives to the gates; None without.
+        memory: (B, S, 3 D), what each position's memory gives to the gates, in the type of products; None without.
         attention: what makes features of states; None where the states are the features.
     """
 
