@@ -15,6 +15,7 @@ from fairseq.models.transformer import TransformerDecoderBase
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
+from seqsearch_fairseq.algorithms.best_token import FEW_TOKENS
 from seqsearch_fairseq.algorithms.step import OutputLayer, RowStep, State, Step
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.models.attention_gru import AttentionGRUDecoder
@@ -101,10 +102,12 @@ class FairseqStep:
         """What a decoder makes of its encoder's output before it is stepped through, of one that does."""
         return self.decoder.prepared(encoder_out) if hasattr(self.decoder, "prepared") else encoder_out
 
-    def rounded(self, dtype: torch.dtype) -> "FairseqStep":
-        """See `Step.rounded`."""
-        half = torch.finfo(self.embedding.dtype).bits <= torch.finfo(dtype).bits
-        if half or self._autocast["enabled"]:
+    def with_products_in(self, dtype: torch.dtype) -> "FairseqStep":
+        """See `Step.with_products_in`: by autocast, where the decoder has no step of its own for that.
+
+        A model in half precision, or under `--amp`, is left as it is: its products are as narrow already.
+        """
+        if torch.finfo(self.embedding.dtype).bits <= torch.finfo(dtype).bits or self._autocast["enabled"]:
             return self
         step = copy.copy(self)
         step._autocast = self._autocast | {"dtype": dtype, "enabled": True}
@@ -223,7 +226,10 @@ class FairseqStep:
         return features[:, -1], _to_state(cache, state.position + 1, self._static_keys())
 
     def scores(self, features: Tensor) -> Tensor:
-        with torch.autocast(**self._autocast):
+        autocast = self._autocast
+        if self._products is not None and len(self.embedding) <= FEW_TOKENS:
+            autocast, features = autocast | {"enabled": False}, features.to(self.embedding.dtype)
+        with torch.autocast(**autocast):
             logits = self.decoder.output_layer(features)
         return LOCAL_SCORES[self._local_scores](logits.to(torch.promote_types(logits.dtype, torch.float32)))
 

@@ -95,6 +95,12 @@ class Step(Protocol):
     def row_step(self) -> "RowStep | None":
         """The same decoder for a greedy search of rows, where it has a faster way to do that without gradient."""
 
+    def with_products_in(self, dtype: torch.dtype) -> "Step":
+        """The same decoder for steps without gradient, whose products are made in this type where that is narrower.
+
+        The output layer of a small vocabulary may keep its type; states and scores do.
+        """
+
     @property
     def has_noise(self) -> bool:
         """Whether a step draws anything: dropout."""

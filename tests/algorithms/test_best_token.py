@@ -29,3 +29,13 @@ def test_the_output_layers_best_token(monkeypatch, width, bias, rows):
     scores = features @ weight.t() + (0 if added is None else added)
     expected = scores.masked_fill(~candidates, -torch.inf).argmax(dim=1)
     assert torch.equal(found(features), expected) and torch.equal(found(features[:3]), expected[:3])
+
+
+@pytest.mark.parametrize("few", [best_token.FEW_TOKENS, 0])
+def test_the_product_of_a_large_vocabulary_is_made_in_the_layers_type(monkeypatch, few):
+    monkeypatch.setattr(best_token, "FEW_TOKENS", few)
+    features, weight = torch.randn(400, 6), torch.randn(100, 6)
+    output = OutputLayer(weight, None, normalized=False, dtype=torch.bfloat16)
+    found = OutputMaximum(output, torch.ones(100, dtype=torch.bool))(features)
+    exact, rounded = ((features.to(t) @ weight.to(t).t()).argmax(dim=1) for t in (torch.float32, torch.bfloat16))
+    assert torch.equal(found, exact if few > 0 else rounded) and not torch.equal(exact, rounded)

@@ -34,8 +34,6 @@ from seqsearch_fairseq.algorithms.sequence_costs import SequenceCost
 from seqsearch_fairseq.algorithms.step import Step
 
 ENOUGH = 1024  # number of actions that fill the decoder's matrix products
-MODEL = "model"
-PRECISIONS = {MODEL: None, "bfloat16": torch.bfloat16}  # that the products of roll-outs are made in
 UNBOUNDED = torch.iinfo(torch.int32).max  # steps of a roll-out that only ends by itself
 
 # How many steps of the roll-in output the gold token: from (B, L) and the reference's probability to (B, L) bool.
@@ -55,6 +53,10 @@ ROLL_OUTS: dict[str, Callable[[int, float, int], Tensor]] = {
 }
 
 
+# The type that the products of roll-outs are made in; None is the model's own.
+PRECISIONS: dict[str, torch.dtype | None] = {"model": None, "bfloat16": torch.bfloat16}
+
+
 class Settings(NamedTuple):
     """What SEARNN leaves to choose."""
 
@@ -68,7 +70,7 @@ class Settings(NamedTuple):
     cells: int | None = None  # cells of a sentence; None is all
     mixture: Mapping[str, int] = {}  # sampler -> tokens of a cell; empty is all
     roll_out_batch: int = 8192  # actions that go through the decoder at once
-    roll_out_precision: str = MODEL  # of PRECISIONS
+    roll_out_precision: str = "model"  # of PRECISIONS
     per_cell: bool = True  # whether a sentence's loss is the mean over its cells, times its gold length
 
 
@@ -120,9 +122,10 @@ def searnn(
     tokens = sample_tokens(settings.mixture, choice)
     begin, repeats_itself = time.perf_counter(), not step.has_noise  # with dropout no roll-out repeats the roll-in
     precision = PRECISIONS[settings.roll_out_precision]
+    finisher = step if precision is None else step.with_products_in(precision)
     with torch.no_grad(), step.noise_free():
         costs, rolled_out, roll_out_steps = _costs(
-            step if precision is None else step.rounded(precision), rolled_in, places, tokens, gold, space, cost, reference, settings, repeats_itself
+            finisher, rolled_in, places, tokens, gold, space, cost, reference, settings, repeats_itself
         )
     seconds = time.perf_counter() - begin
     cells = Cells(scores.gather(1, tokens.tokens), costs, tokens.tried, _log_normaliser(scores, tokens, settings))
@@ -139,7 +142,7 @@ def searnn(
 
 
 def _check(settings: Settings) -> None:
-    for name, known in (("roll_in", ROLL_INS), ("roll_out", ROLL_OUTS)):
+    for name, known in (("roll_in", ROLL_INS), ("roll_out", ROLL_OUTS), ("roll_out_precision", PRECISIONS)):
         if getattr(settings, name) not in known:
             raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {getattr(settings, name)}")
     if not 0 <= settings.reference_probability <= 1:
