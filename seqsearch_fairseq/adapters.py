@@ -15,7 +15,6 @@ from fairseq.models.transformer import TransformerDecoderBase
 from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 
-from seqsearch_fairseq.algorithms.best_token import FEW_TOKENS
 from seqsearch_fairseq.algorithms.step import OutputLayer, RowStep, State, Step
 from seqsearch_fairseq.errors import UsageError
 from seqsearch_fairseq.models.attention_gru import AttentionGRUDecoder
@@ -226,10 +225,7 @@ class FairseqStep:
         return features[:, -1], _to_state(cache, state.position + 1, self._static_keys())
 
     def scores(self, features: Tensor) -> Tensor:
-        autocast = self._autocast
-        if self._products is not None and len(self.embedding) <= FEW_TOKENS:
-            autocast, features = autocast | {"enabled": False}, features.to(self.embedding.dtype)
-        with torch.autocast(**autocast):
+        with torch.autocast(**self._autocast):
             logits = self.decoder.output_layer(features)
         return LOCAL_SCORES[self._local_scores](logits.to(torch.promote_types(logits.dtype, torch.float32)))
 
@@ -242,6 +238,11 @@ class FairseqStep:
         weight, bias = found
         dtype = self._autocast["dtype"] if self._autocast["enabled"] else weight.dtype
         return OutputLayer(weight, bias, self._local_scores == "log-probs", dtype)
+
+    @property
+    def rounded_output(self) -> OutputLayer | None:
+        """See `Step.rounded_output`."""
+        return None if self._products is None else self.output
 
     def _static_keys(self) -> set[str]:
         """Keys of the attention over the encoder, whose cached keys and values never change."""

@@ -98,8 +98,12 @@ class Step(Protocol):
     def with_products_in(self, dtype: torch.dtype) -> "Step":
         """The same decoder for steps without gradient, whose products are made in this type where that is narrower.
 
-        The output layer of a small vocabulary may keep its type; states and scores do.
+        A model that is as narrow already returns itself. States and scores keep their type.
         """
+
+    @property
+    def rounded_output(self) -> OutputLayer | None:
+        """`output` of a step that `with_products_in` made; None of any other."""
 
     @property
     def has_noise(self) -> bool:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from seqsearch_fairseq.algorithms.best_token import LANES, OutputMaximum, best_by
+from seqsearch_fairseq.algorithms.best_token import LANES, best_by, output_maximum
 from seqsearch_fairseq.algorithms.ragged import lay_out
 from seqsearch_fairseq.algorithms.step import OutputLayer, State
 from seqsearch_fairseq.models.gru_gates import Gates, fast_tanh_of_half_
@@ -103,6 +103,7 @@ class GRUStep:
         self.initial, self.memory, self.attention = initial, memory, attention
         self._rows: GRURows | None = None  # the last ones that `advance` made, and how many they are
         self._count = 0
+        self._best: tuple[Tensor, Callable[[Tensor], Tensor]] | None = None  # the last candidates, and what finds them
         self._narrowed = torch.arange(len(initial), device=initial.device), attention  # some sentences, and theirs
 
     def start(self, beam_size: int) -> State:
@@ -153,4 +154,6 @@ class GRUStep:
     def best_of(self, candidates: Tensor) -> Callable[[Tensor], Tensor]:
         if self.output is None:
             return lambda features: best_by(self.scores(features), candidates)
-        return OutputMaximum(self.output, candidates)
+        if self._best is None or self._best[0] is not candidates:
+            self._best = candidates, output_maximum(self.output, candidates)
+        return self._best[1]

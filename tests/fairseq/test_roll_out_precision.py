@@ -88,11 +88,12 @@ def saturated(model: nn.Module) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("table", [gru_gates.TABLE, 0])
+@pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize("kind", EXACT)
-def test_products_that_bfloat16_holds_change_nothing(monkeypatch, kind, table):
-    """Also where the output layer is in bfloat16, and whatever is in the batch beside a sentence."""
-    monkeypatch.setattr(gru_gates, "TABLE", table)
+def test_products_that_bfloat16_holds_change_nothing(monkeypatch, kind, small):
+    """However the work is cut, and whatever is in the batch beside a sentence."""
+    for module, name, size in ((gru_gates, "BLOCK", 5), (gru_gates, "TABLE", 0), (best_token, "FEW_TOKENS", 0)):
+        monkeypatch.setattr(module, name, size if small else getattr(module, name))
     given = problem(saturated(EXACT[kind]()))
     whole = search(given, "model")
     narrow = search(given, "bfloat16")
@@ -165,13 +166,16 @@ def test_the_models_own_type_asks_for_nothing(monkeypatch):
     search(problem(attention_gru().float()), "model")
 
 
-@pytest.mark.parametrize("few,rounded", [(best_token.FEW_TOKENS, False), (0, True)])
-def test_the_output_layer_of_a_small_vocabulary_keeps_its_type(monkeypatch, few, rounded):
-    monkeypatch.setattr("seqsearch_fairseq.adapters.FEW_TOKENS", few)
+def test_the_best_token_of_a_stock_decoder_is_that_of_its_output_layer_in_float32(monkeypatch):
+    monkeypatch.setattr(best_token, "FEW_TOKENS", 0)
     model = FAMILIES["lstm"]().float()
-    step = FairseqStep(model, model.encoder(**source(model)._asdict()), 3, "logits").with_products_in(torch.bfloat16)
-    found = step.scores(torch.randn(3, 6))
-    assert torch.equal(found, found.bfloat16().float()) == rounded
+    step = FairseqStep(model, model.encoder(**source(model)._asdict()), 3)
+    features, candidates = torch.randn(500, 6), torch.ones(len(model.decoder.dictionary), dtype=torch.bool)
+    with torch.no_grad():
+        expected = best_token.chooser(step, candidates)(features)
+        rounded = step.with_products_in(torch.bfloat16)
+        assert torch.equal(best_token.chooser(rounded, candidates)(features), expected)
+        assert not torch.equal(rounded.scores(features).argmax(dim=1), expected)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
