@@ -136,9 +136,9 @@ class SearnnConfig(SearchCriterionConfig):
     searnn_roll_out_precision: ChoiceEnum(list(PRECISIONS)) = field(
         default="model",
         metadata={
-            "help": "type that roll-outs multiply in: the model's own (model), or bfloat16, which is faster on processors "
-            "and GPUs that have instructions for it, and changes the token that some roll-outs choose. A model "
-            "trained with --fp16, --bf16 or --amp keeps its own"
+            "help": "type that roll-outs multiply in: the model's own (model), or bfloat16, which is faster on "
+            "processors and GPUs with instructions for it, and changes which token some roll-outs choose. A "
+            "model trained with --fp16, --bf16 or --amp keeps its own"
         },
     )
 

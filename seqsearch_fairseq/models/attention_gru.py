@@ -121,8 +121,8 @@ class AttentionGRUDecoder(RecurrentDecoder):
 
     def gru_step(self, encoder_out, scores, output, products: torch.dtype) -> GRUStep:
         """A faster step without gradient and dropout, whose products are made in the type `products`."""
-        read = (encoder_out[name][0] for name in ("keys", "values", "padding"))
-        attention = Attention.of(self.hidden.weight, self.hidden.bias, *read, products)
+        keys, values, padding = (encoder_out[name][0] for name in ("keys", "values", "padding"))
+        attention = Attention.of(self.hidden.weight, self.hidden.bias, keys, values, padding, products)
         gates, initial = Gates(self.rnn, self.embed_tokens.weight, products), encoder_out["state"][0]
         return GRUStep(gates, self.dictionary.eos(), scores, output, initial, attention=attention)
 

@@ -170,7 +170,7 @@ def test_the_best_token_of_a_stock_decoder_is_that_of_its_output_layer_in_float3
     monkeypatch.setattr(best_token, "FEW_TOKENS", 0)
     model = FAMILIES["lstm"]().float()
     step = FairseqStep(model, model.encoder(**source(model)._asdict()), 3)
-    features, candidates = torch.randn(500, 6), torch.ones(len(model.decoder.dictionary), dtype=torch.bool)
+    features, candidates = torch.randn(20_000, 6), torch.ones(len(model.decoder.dictionary), dtype=torch.bool)
     with torch.no_grad():
         expected = best_token.chooser(step, candidates)(features)
         rounded = step.with_products_in(torch.bfloat16)
