@@ -86,6 +86,7 @@ class FairseqStep:
         if scores not in LOCAL_SCORES:
             raise ValueError(f"`scores` must be one of {', '.join(LOCAL_SCORES)}, got {scores}")
         self._local_scores = scores
+        self._products: torch.dtype | None = None  # that products are made in, where that is not the model's type
         self._faster = None  # what `_faster_step` returns, once it was asked for
         device = self.embedding.device.type
         self._autocast: dict[
@@ -99,6 +100,18 @@ class FairseqStep:
     def _prepared(self, encoder_out):
         """What a decoder makes of its encoder's output before it is stepped through, of one that does."""
         return self.decoder.prepared(encoder_out) if hasattr(self.decoder, "prepared") else encoder_out
+
+    def with_products_in(self, dtype: torch.dtype) -> "FairseqStep":
+        """See `Step.with_products_in`: by autocast, where the decoder has no step of its own for that.
+
+        A model in half precision, or under `--amp`, is left as it is: its products are as narrow already.
+        """
+        if torch.finfo(self.embedding.dtype).bits <= torch.finfo(dtype).bits or self._autocast["enabled"]:
+            return self
+        step = copy.copy(self)
+        step._autocast = self._autocast | {"dtype": dtype, "enabled": True}
+        step._products, step._faster = dtype, None
+        return step
 
     def scored_by(self, scores: str) -> "FairseqStep":
         """The same step with another local score."""
@@ -170,11 +183,12 @@ class FairseqStep:
 
     def _faster_step(self):
         """The same step, of a decoder that can do it faster without gradient and dropout; None of any other."""
-        narrow = torch.finfo(self.embedding.dtype).bits < 32
-        if torch.is_grad_enabled() or self.has_noise or self._autocast["enabled"] or narrow:
+        half = torch.finfo(self.embedding.dtype).bits < 32 or (self._autocast["enabled"] and self._products is None)
+        if torch.is_grad_enabled() or self.has_noise or half:
             return None
         if self._faster is None and hasattr(self.decoder, "gru_step"):
-            self._faster = self.decoder.gru_step(self.encoder_out, self.scores, self.output)
+            products = self._products or self.embedding.dtype
+            self._faster = self.decoder.gru_step(self.encoder_out, self.scores, self.output, products)
         return self._faster
 
     @property
@@ -224,6 +238,11 @@ class FairseqStep:
         weight, bias = found
         dtype = self._autocast["dtype"] if self._autocast["enabled"] else weight.dtype
         return OutputLayer(weight, bias, self._local_scores == "log-probs", dtype)
+
+    @property
+    def rounded_output(self) -> OutputLayer | None:
+        """See `Step.rounded_output`."""
+        return None if self._products is None else self.output
 
     def _static_keys(self) -> set[str]:
         """Keys of the attention over the encoder, whose cached keys and values never change."""

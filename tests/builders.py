@@ -21,6 +21,7 @@ class NoiseFreeStep:
     row_step = None
     teacher_forced = None
     has_noise = False
+    rounded_output = None
     output = None
 
     def noise_free(self):

@@ -95,6 +95,16 @@ class Step(Protocol):
     def row_step(self) -> "RowStep | None":
         """The same decoder for a greedy search of rows, where it has a faster way to do that without gradient."""
 
+    def with_products_in(self, dtype: torch.dtype) -> "Step":
+        """The same decoder for steps without gradient, whose products are made in this type where that is narrower.
+
+        A model that is as narrow already returns itself. States and scores keep their type.
+        """
+
+    @property
+    def rounded_output(self) -> OutputLayer | None:
+        """`output` of a step that `with_products_in` made; None of any other."""
+
     @property
     def has_noise(self) -> bool:
         """Whether a step draws anything: dropout."""

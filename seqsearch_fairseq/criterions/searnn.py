@@ -9,7 +9,7 @@ from fairseq.criterions import register_criterion
 from fairseq.dataclass import ChoiceEnum
 from torch import Tensor
 
-from seqsearch_fairseq.algorithms.searnn.algorithm import ROLL_INS, ROLL_OUTS, Settings, searnn
+from seqsearch_fairseq.algorithms.searnn.algorithm import PRECISIONS, ROLL_INS, ROLL_OUTS, Settings, searnn
 from seqsearch_fairseq.algorithms.searnn.losses import FULL_SOFTMAX, LOSSES
 from seqsearch_fairseq.algorithms.searnn.policies import best_suffix_policy, copy_policy, max_f1_policy
 from seqsearch_fairseq.algorithms.searnn.roll_in import Space, greedy_tokens
@@ -133,6 +133,14 @@ class SearnnConfig(SearchCriterionConfig):
         default=8192,
         metadata={"help": "number of roll-outs that the decoder runs at once; lower it if memory runs out"},
     )
+    searnn_roll_out_precision: ChoiceEnum(list(PRECISIONS)) = field(
+        default="model",
+        metadata={
+            "help": "type that roll-outs multiply in: the model's own (model), or bfloat16, which is faster on "
+            "processors and GPUs with instructions for it, and changes which token some roll-outs choose. A "
+            "model trained with --fp16, --bf16 or --amp keeps its own"
+        },
+    )
 
 
 @register_criterion("searnn", dataclass=SearnnConfig)
@@ -194,6 +202,7 @@ class SearnnCriterion(SearchCriterion):
             cells=self.cfg.searnn_cells or None,
             mixture=self.mixture,
             roll_out_batch=self.cfg.searnn_roll_out_batch,
+            roll_out_precision=str(self.cfg.searnn_roll_out_precision),
             per_cell=not self.cfg.searnn_sum_cells,
         )
         try:

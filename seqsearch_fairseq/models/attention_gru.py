@@ -119,11 +119,11 @@ class AttentionGRUDecoder(RecurrentDecoder):
         outputs, _ = self.rnn(self.dropout(self.embed_tokens(prev_output_tokens)), start)
         return self.features_of(outputs, encoder_out), outputs
 
-    def gru_step(self, encoder_out, scores, output) -> GRUStep:
-        """A faster step without gradient and dropout."""
-        read = (encoder_out[name][0] for name in ("keys", "values", "padding"))
-        attention = Attention.of(self.hidden.weight, self.hidden.bias, *read)
-        gates, initial = Gates(self.rnn, self.embed_tokens.weight), encoder_out["state"][0]
+    def gru_step(self, encoder_out, scores, output, products: torch.dtype) -> GRUStep:
+        """A faster step without gradient and dropout, whose products are made in the type `products`."""
+        keys, values, padding = (encoder_out[name][0] for name in ("keys", "values", "padding"))
+        attention = Attention.of(self.hidden.weight, self.hidden.bias, keys, values, padding, products)
+        gates, initial = Gates(self.rnn, self.embed_tokens.weight, products), encoder_out["state"][0]
         return GRUStep(gates, self.dictionary.eos(), scores, output, initial, attention=attention)
 
 

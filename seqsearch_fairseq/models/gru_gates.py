@@ -7,6 +7,8 @@ the last three parts, and the product of the state is accumulated on the first t
 rows while it is in the processor's cache.
 
 tanh x is 2 sigmoid(2 x) - 1, which torch computes several times faster on a CPU (the difference is a rounding error).
+
+The product, and what it is added to, may be in a narrower type than the states. Sigmoids and states stay in theirs.
 """
 
 import torch
@@ -22,10 +24,11 @@ class Gates:
     Args:
         rnn: the layer, an `nn.GRU`.
         embedding: (V, E); the first E columns of the layer's input read it, the others a memory.
+        products: the type that products with the states are made in, and added to what token and memory give.
     """
 
-    def __init__(self, rnn: nn.RNNBase, embedding: Tensor):
-        self.size, self.embedding = rnn.hidden_size, embedding
+    def __init__(self, rnn: nn.RNNBase, embedding: Tensor, products: torch.dtype):
+        self.size, self.embedding, self.products = rnn.hidden_size, embedding, products
         size = self.size
         double = torch.ones(3 * size, dtype=embedding.dtype, device=embedding.device)
         double[2 * size :] = 2
@@ -37,10 +40,10 @@ class Gates:
         of_inputs, bias = weights["weight_ih"] * double.unsqueeze(1), weights["bias_ih"] * double
         width = embedding.size(1)
         self.of_memory = of_inputs[:, width:].t()  # (C, 3 D)
-        self._of_hidden = of_hidden.roll(size, dims=0).t().contiguous()  # (D, 3 D): c, r, z
+        self._of_hidden = of_hidden.roll(size, dims=0).t().contiguous().to(products)  # (D, 3 D): c, r, z
         bias = torch.cat([hidden_bias[2 * size :], bias[: 2 * size] + hidden_bias[: 2 * size], bias[2 * size :]])
-        self._tokens = TokenTable(embedding, of_inputs[:, :width].t(), bias)
-        self._buffers: dict[str, Tensor] = {}
+        self._tokens = TokenTable(embedding, of_inputs[:, :width].t(), bias, products)
+        self._buffers: dict[tuple[str, torch.dtype], Tensor] = {}
 
     def step(
         self, tokens: Tensor, states: Tensor, sentence: Tensor, memory: Tensor | None, one_state: bool = False
@@ -51,33 +54,36 @@ class Gates:
             tokens: (n,) the inputs.
             states: (n, D); or (B, D) with `one_state`.
             sentence: (n,) the sentence of each row.
-            memory: (B, 3 D) what the memory gives to each sentence's gates at this position.
+            memory: (B, 3 D) what the memory gives to each sentence's gates at this position, in the type of products.
             one_state: whether the rows of a sentence still have one state.
         """
         new, of_sentence = states.new_empty(len(tokens), self.size), memory
         if one_state:
-            of_sentence = states.new_zeros(len(states), 4 * self.size)
+            of_sentence = states.new_zeros(len(states), 4 * self.size, dtype=self.products)
             if memory is not None:
                 of_sentence[:, self.size :] = memory
             self._add_product(of_sentence, states)
         for start in range(0, len(tokens), BLOCK):
             rows = slice(start, start + BLOCK)
-            now = self._tokens.look_up(tokens[rows], out=self._buffer("now", tokens[rows], 4))
+            now = self._tokens.look_up(tokens[rows], out=self._buffer("now", tokens[rows], 4, self.products))
             if of_sentence is not None:
-                given = self._buffer("given", tokens[rows], of_sentence.size(1) // self.size)
+                given = self._buffer("given", tokens[rows], of_sentence.size(1) // self.size, self.products)
                 now[:, -given.size(1) :] += torch.index_select(of_sentence, 0, sentence[rows], out=given)
             if one_state:
-                before = torch.index_select(states, 0, sentence[rows], out=self._buffer("before", tokens[rows], 1))
+                before = self._buffer("before", tokens[rows], 1, states.dtype)
+                torch.index_select(states, 0, sentence[rows], out=before)
             else:
                 before = states[rows]
                 self._add_product(now, before)
+            if self.products != states.dtype:
+                now = self._buffer("wide", tokens[rows], 4, states.dtype).copy_(now)
             self._gate(now, before, out=new[rows])
         return new
 
     def _add_product(self, now: Tensor, states: Tensor) -> None:
         """Add what the states (n, D) give to the first three parts of `now` (n, 4 D)."""
         first = now[:, : 3 * self.size]
-        torch.addmm(first, states, self._of_hidden, out=first)
+        torch.addmm(first, states.to(self.products), self._of_hidden, out=first)
 
     def _gate(self, now: Tensor, before: Tensor, out: Tensor) -> None:
         of_hidden, both, candidate = now.split([self.size, 2 * self.size, self.size], dim=1)
@@ -85,11 +91,11 @@ class Gates:
         fast_tanh_of_half_(candidate.addcmul_(reset, of_hidden))
         torch.lerp(candidate, before, update, out=out)
 
-    def _buffer(self, name: str, rows: Tensor, parts: int) -> Tensor:
+    def _buffer(self, name: str, rows: Tensor, parts: int, dtype: torch.dtype) -> Tensor:
         """Memory that is used again: (n, parts * D)."""
-        held, width = self._buffers.get(name), parts * self.size
+        held, width = self._buffers.get((name, dtype)), parts * self.size
         if held is None or held.numel() < len(rows) * width:
-            held = self._buffers[name] = self._of_hidden.new_empty(len(rows) * width)
+            held = self._buffers[name, dtype] = self._of_hidden.new_empty(len(rows) * width, dtype=dtype)
         return held[: len(rows) * width].view(len(rows), width)
 
 
@@ -100,12 +106,13 @@ class TokenTable:
         embedding: (V, E).
         weight: (E, 3 D).
         bias: (4 D,).
+        dtype: of the table's rows.
     """
 
-    def __init__(self, embedding: Tensor, weight: Tensor, bias: Tensor):
+    def __init__(self, embedding: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype):
         self._embedding, self._weight, self._bias = embedding, weight, bias
         whole = len(embedding) <= TABLE
-        self._rows = self._made(embedding) if whole else bias.new_empty(0, len(bias))
+        self._rows = self._made(embedding).to(dtype) if whole else bias.new_empty(0, len(bias), dtype=dtype)
         self._place = None if whole else torch.full((len(embedding),), -1, device=bias.device)  # of a token's row
         self._count = len(self._rows)
 

@@ -169,13 +169,16 @@ class TaggerDecoder(RecurrentDecoder):
         outputs, _ = self.rnn(torch.cat([self.dropout(self.embed_tokens(prev_output_tokens)), memory], dim=2))
         return self.dropout(outputs), outputs
 
-    def gru_step(self, encoder_out, scores, output) -> GRUStep | None:
-        """A faster step without gradient and dropout; None where the recurrent network is of another kind."""
+    def gru_step(self, encoder_out, scores, output, products: torch.dtype) -> GRUStep | None:
+        """A faster step without gradient and dropout; None where the recurrent network is of another kind.
+
+        Its products are made in the type `products`.
+        """
         if not self.has_all_states:
             return None
-        gates, memory = Gates(self.rnn, self.embed_tokens.weight), encoder_out["encoder_out"][0]
-        initial = memory.new_zeros(len(memory), gates.size)
-        return GRUStep(gates, self.dictionary.eos(), scores, output, initial, memory=memory @ gates.of_memory)
+        gates, memory = Gates(self.rnn, self.embed_tokens.weight, products), encoder_out["encoder_out"][0]
+        initial, of_memory = memory.new_zeros(len(memory), gates.size), (memory @ gates.of_memory).to(products)
+        return GRUStep(gates, self.dictionary.eos(), scores, output, initial, memory=of_memory)
 
 
 def parse_lookahead(text: str) -> int | None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from seqsearch_fairseq.algorithms import best_token
-from seqsearch_fairseq.algorithms.best_token import OutputMaximum, largest
+from seqsearch_fairseq.algorithms.best_token import OutputMaximum, RoundedMaximum, largest, output_maximum
 from seqsearch_fairseq.algorithms.step import OutputLayer
 
 
@@ -29,3 +29,36 @@ def test_the_output_layers_best_token(monkeypatch, width, bias, rows):
     scores = features @ weight.t() + (0 if added is None else added)
     expected = scores.masked_fill(~candidates, -torch.inf).argmax(dim=1)
     assert torch.equal(found(features), expected) and torch.equal(found(features[:3]), expected[:3])
+
+
+@pytest.mark.parametrize("rows", [7, 512])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("width,spread", [(64, 1.0), (100, 1e-3), (1000, 1.0), (3000, 30.0)])
+def test_a_rounded_product_gives_the_same_tokens(monkeypatch, width, spread, bias, rows):
+    """Also where its own largest scores are others, and where some tie."""
+    monkeypatch.setattr(best_token, "ROWS", rows)
+    monkeypatch.setattr(best_token, "FEW_TOKENS", 0)
+    features, weight = torch.randn(300, 6), spread * torch.randn(width, 6)
+    weight[width // 2 :] = weight[: width - width // 2]
+    added = (spread * torch.rand(width // 2)).repeat(2) if bias else None
+    candidates = torch.rand(width) < 0.7
+    candidates[-1] = True
+    output = OutputLayer(weight, added, normalized=False, dtype=torch.bfloat16)
+    found = output_maximum(output, candidates)
+    assert isinstance(found, RoundedMaximum)
+    expected = OutputMaximum(output, candidates)(features)
+    assert torch.equal(found(features), expected) and torch.equal(found(features[:3]), expected[:3])
+    rounded = (features.bfloat16() @ weight.bfloat16().t()).masked_fill(~candidates, -torch.inf).argmax(dim=1)
+    assert bias or not torch.equal(rounded, expected)
+
+
+def test_a_rounded_product_of_nan_is_some_token():
+    output = OutputLayer(torch.randn(9, 6), None, normalized=False, dtype=torch.bfloat16)
+    found = RoundedMaximum(output, torch.ones(9, dtype=torch.bool))(torch.tensor([[torch.nan] * 6, [1.0] * 6]))
+    assert found[0] in range(9) and found[1] == output.weight.sum(dim=1).argmax()
+
+
+@pytest.mark.parametrize("dtype,width", [(torch.float32, 3000), (torch.bfloat16, best_token.FEW_TOKENS)])
+def test_a_small_vocabulary_or_the_weights_type_is_not_rounded(dtype, width):
+    output = OutputLayer(torch.randn(width, 6), None, normalized=False, dtype=dtype)
+    assert isinstance(output_maximum(output, torch.ones(width, dtype=torch.bool)), OutputMaximum)

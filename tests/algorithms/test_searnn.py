@@ -127,6 +127,7 @@ def test_every_cost_is_that_of_one_sequence_at_a_time(open_ended, cost, policy, 
     [
         ({"roll_in": "gold"}, "`roll_in` must be one of reference, learned, mixed, mixed-cells, got gold"),
         ({"roll_out": "gold"}, "`roll_out` must be one of reference, learned, mixed, focused, got gold"),
+        ({"roll_out_precision": "half"}, "`roll_out_precision` must be one of model, bfloat16, got half"),
         ({"reference_probability": -0.1}, r"`reference_probability` must be in \[0, 1\], got -0.1"),
         ({"focus": -1}, "`focus` must be at least 0, got -1"),
         ({"cells": 0}, "`cells` must be at least 1, or None for all, got 0"),

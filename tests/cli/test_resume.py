@@ -14,7 +14,10 @@ CRITERIONS = {
         *("--dss-feedback", "soft-sample", "--dss-decay", 1.5),
         *("--dss-alpha", 0.5, "--dss-alpha-growth", 3),
     ],
-    "searnn": ["--searnn-sampling", "policy=2", "--searnn-cells", 2, "--searnn-roll-in", "mixed"],
+    "searnn": [
+        *("--searnn-sampling", "policy=2", "--searnn-cells", 2, "--searnn-roll-in", "mixed"),
+        *("--searnn-roll-out-precision", "bfloat16"),
+    ],
     "global_likelihood": ["--global-likelihood-update", "every-step"],
     "beam_search_optimization": [
         *("--beam-training-size", 3, "--beam-search-optimization-start-size", 1),

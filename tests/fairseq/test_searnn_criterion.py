@@ -284,6 +284,7 @@ def test_focus_grows_by_the_epoch(loaded):
 def test_a_half_precision_model_gets_a_float32_loss(loaded, arch, dtype):
     model = loaded(arch)
     options = {"searnn_roll_in": "reference", "searnn_roll_out": "learned", "searnn_loss": "kl"}
+    options["searnn_roll_out_precision"] = "bfloat16"
     whole, _, _ = make_criterion("searnn", model.task, **options)(model.model, model.batch())
     half, _, _ = make_criterion("searnn", model.task, **options).to(dtype)(model.model.to(dtype), model.batch())
     assert half.dtype == torch.float32

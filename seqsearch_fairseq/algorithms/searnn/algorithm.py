@@ -53,6 +53,10 @@ ROLL_OUTS: dict[str, Callable[[int, float, int], Tensor]] = {
 }
 
 
+# The type that the products of roll-outs are made in; None is the model's own.
+PRECISIONS: dict[str, torch.dtype | None] = {"model": None, "bfloat16": torch.bfloat16}
+
+
 class Settings(NamedTuple):
     """What SEARNN leaves to choose."""
 
@@ -66,6 +70,7 @@ class Settings(NamedTuple):
     cells: int | None = None  # cells of a sentence; None is all
     mixture: Mapping[str, int] = {}  # sampler -> tokens of a cell; empty is all
     roll_out_batch: int = 8192  # actions that go through the decoder at once
+    roll_out_precision: str = "model"  # of PRECISIONS
     per_cell: bool = True  # whether a sentence's loss is the mean over its cells, times its gold length
 
 
@@ -79,6 +84,8 @@ class Searnn(NamedTuple):
     decoder_steps: int  # rows that went through the decoder, roll-in included
     roll_out_steps: int  # those of the roll-outs alone
     seconds: float  # of roll-outs and costs
+    costs: Tensor  # (C, A) of each action, 0 where none was tried
+    tried: Tensor  # (C, A) bool
 
 
 def searnn(
@@ -114,9 +121,11 @@ def searnn(
     choice = Choice(scores.detach(), worth_trying, gold[places.sentence], places.position, space.eos, frequencies)
     tokens = sample_tokens(settings.mixture, choice)
     begin, repeats_itself = time.perf_counter(), not step.has_noise  # with dropout no roll-out repeats the roll-in
+    precision = PRECISIONS[settings.roll_out_precision]
+    finisher = step if precision is None else step.with_products_in(precision)
     with torch.no_grad(), step.noise_free():
         costs, rolled_out, roll_out_steps = _costs(
-            step, rolled_in, places, tokens, gold, space, cost, reference, settings, repeats_itself
+            finisher, rolled_in, places, tokens, gold, space, cost, reference, settings, repeats_itself
         )
     seconds = time.perf_counter() - begin
     cells = Cells(scores.gather(1, tokens.tokens), costs, tokens.tried, _log_normaliser(scores, tokens, settings))
@@ -128,11 +137,12 @@ def searnn(
     right = (tokens.tokens == gold_tokens(choice).unsqueeze(1)) & tokens.tried
     of_gold = torch.where(right, costs, torch.inf).amin(dim=1)
     steps = roll_out_steps + int(rolled_in.lengths.sum())
-    return Searnn(losses, least, of_gold <= least + TIE, rolled_out, steps, roll_out_steps, seconds)
+    best_is_gold = of_gold <= least + TIE
+    return Searnn(losses, least, best_is_gold, rolled_out, steps, roll_out_steps, seconds, costs, tokens.tried)
 
 
 def _check(settings: Settings) -> None:
-    for name, known in (("roll_in", ROLL_INS), ("roll_out", ROLL_OUTS)):
+    for name, known in (("roll_in", ROLL_INS), ("roll_out", ROLL_OUTS), ("roll_out_precision", PRECISIONS)):
         if getattr(settings, name) not in known:
             raise ValueError(f"`{name}` must be one of {', '.join(known)}, got {getattr(settings, name)}")
     if not 0 <= settings.reference_probability <= 1:

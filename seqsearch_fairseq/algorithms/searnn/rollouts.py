@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from seqsearch_fairseq.algorithms.best_token import best_token
+from seqsearch_fairseq.algorithms.best_token import chooser
 from seqsearch_fairseq.algorithms.searnn.roll_in import RollIn, Space
 from seqsearch_fairseq.algorithms.searnn.row_groups import Group
 from seqsearch_fairseq.algorithms.searnn.row_search import Starts, search_rows
@@ -81,14 +81,14 @@ def finish(
 def _decode(step, rolled_in, actions, running, tokens, complete, limits, last, space) -> int:
     """Fill in `tokens` and `complete` of the `running` actions; return the rows that went through the decoder."""
     position, steps = actions.position[running], 0
-    group = Group(step, rolled_in, actions.sentence)
+    group, best_of = Group(step, rolled_in, actions.sentence), chooser(step, space.candidates)
     for place in range(int(position.min()) + 1, int(last[running].max()) + 1):
         joining = running[position == place - 1]
         if len(joining) + len(group.members) == 0:
             continue
         features = group.advance(joining, tokens, place)
         members = group.members
-        best = best_token(step, features, space.candidates)
+        best = best_of(features)
         steps += len(members)
         goes_on = torch.ones_like(best, dtype=torch.bool) if space.eos is None else best.ne(space.eos)
         complete[members[~goes_on]] = True
