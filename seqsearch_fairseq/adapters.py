@@ -110,6 +110,10 @@ class FairseqStep:
     def embedding(self) -> Tensor:
         return self.decoder.embed_tokens.weight
 
+    @property
+    def rows_share(self) -> bool:
+        return attends_to_shared_rows(self.decoder)
+
     def inputs_of(self, tokens: Tensor) -> Tensor:
         return F.embedding(tokens, self.embedding)
 

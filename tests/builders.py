@@ -21,6 +21,7 @@ class NoiseFreeStep:
     row_step = None
     teacher_forced = None
     has_noise = False
+    rows_share = True
     output = None
 
     def noise_free(self):

@@ -78,12 +78,13 @@ def soft_beam(
     check_relaxation(alpha, top_k)
     check_lengths(lengths)
     batch, width = lengths.numel(), beam_size
+    first = 1 if step.rows_share else width  # before the first step all beams of a sentence are the same
     last_steps = set(lengths.tolist())
     unmoved = torch.arange(width, device=lengths.device).expand(batch, -1)
-    live = first_live(batch, width, lengths.device)
+    live = first_live(batch, first, lengths.device)
     collapsed = torch.zeros(batch, dtype=torch.bool, device=lengths.device)
-    state, inputs = step.start(width), first_inputs(step, width)
-    scores = costs = inputs.new_zeros(batch, width, dtype=torch.promote_types(inputs.dtype, torch.float32))
+    state, inputs = step.start(first), first_inputs(step, first)
+    scores = costs = inputs.new_zeros(batch, first, dtype=torch.promote_types(inputs.dtype, torch.float32))
     settings = Settings(width, alpha, top_k, candidates, token_costs, cost_augmented, kernel)
     choose = chooser(step, settings, max(last_steps), observe)
     history = []

@@ -81,6 +81,7 @@ class GRUStep:
     """
 
     has_noise = False
+    rows_share = True
 
     def __init__(
         self,
