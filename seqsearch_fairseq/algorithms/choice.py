@@ -30,12 +30,13 @@ class Chosen(NamedTuple):
 
 
 class Beams(NamedTuple):
-    """Where the beams of each sentence stand before step t: I of them, K or the single one that a search begins with."""
+    """Where the I beams of each of b sentences stand before step t."""
 
     t: int
-    scores: Tensor  # (B, I)
-    live: Tensor  # (B, I) bool
-    going: Tensor  # (B, 1) bool: False for a sentence that has ended, whose choice is not read
+    scores: Tensor  # (b, I)
+    live: Tensor  # (b, I) bool
+    going: Tensor  # (b, 1) bool: False for a sentence that has ended, whose choice is not read
+    sentences: Tensor | None = None  # (b,) which of the batch's B these are; None where they are all
 
 
 class Settings(NamedTuple):
@@ -60,7 +61,7 @@ class PlainChoice:
         """From the features of all beams (N, D) to what the step chooses."""
         step, settings = self._step, self._settings
         local = step.scores(features).view(*beams.scores.shape, -1)  # (B, I, V)
-        wrong = settings.costs.at(beams.t).to(local.dtype)  # (B, V)
+        wrong = settings.costs.at(beams.t, beams.sentences).to(local.dtype)  # (B, V)
         total = beams.scores.unsqueeze(2) + local + (wrong.unsqueeze(1) if settings.cost_augmented else 0.0)
         one_candidate = only_candidate(first_live(1, total.size(1), total.device), settings.candidates)
         allowed = beams.live.unsqueeze(2) & settings.candidates

@@ -76,5 +76,5 @@ class FusedChoice:
             made = WholeChoice.apply(features, beams.scores, *self._links, run, beams, whole, top, log_z)
         averages, found, *self._links = made
         soft_beams, scores, costs, inputs = averages.split([count, 1, 1, run.table.size(1)], dim=2)
-        beams, tokens = found // vocabulary, found % vocabulary
-        return Chosen(soft_beams, scores.squeeze(2), costs.squeeze(2), inputs, live, beams, tokens)
+        scores, costs = scores.squeeze(2), costs.squeeze(2)
+        return Chosen(soft_beams, scores, costs, inputs, live, found // vocabulary, found % vocabulary)

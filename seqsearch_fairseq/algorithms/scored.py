@@ -48,7 +48,7 @@ def total_scores(run: Run, logits: Tensor, log_z: Tensor | None, beams: Beams) -
 
 def costs_at(run: Run, beams: Beams) -> Tensor:
     """d_t(v): (B, V)."""
-    return run.settings.costs.at(beams.t).to(beams.scores.dtype)
+    return run.settings.costs.at(beams.t, beams.sentences).to(beams.scores.dtype)
 
 
 def penalty(run: Run, beams: Beams) -> Tensor:
