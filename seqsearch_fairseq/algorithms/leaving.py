@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqsearch_fairseq.algorithms.step import State, Step
 
-SHARE = 4  # sentences leave when they are one in so many, or more
+SHARE = 8  # sentences leave when they are one in so many, or more
 
 
 class Leaver(NamedTuple):
