@@ -88,6 +88,7 @@ class GRUStep:
     """
 
     has_noise = False
+    rows_share = True
 
     def __init__(
         self,
