@@ -20,6 +20,7 @@ class Cost(NamedTuple):
     against: str
     time_ratio: float
     bytes_ratio: float | None  # None where bytes are not measured
+    costs_changed: float | None = None  # see `benchmark_precision.py`
 
 
 def times_of(calls: Mapping[str, Callable[[], object]], runs: int, device: str = "cpu") -> dict[str, list[float]]:
