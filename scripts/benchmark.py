@@ -6,7 +6,7 @@ WORK names what is measured, one or more of these, or all of them (`all`):
   dss        differentiable_scheduled_sampling without any gold input, its most expensive setting, against cross
              entropy through the same step-by-step loop, and against teacher-forced cross entropy
   searnn     searnn at the sizes of the authors' code, with learned and mixed roll-outs, against teacher-forced cross
-             entropy (MLE); sequences are cut at the gold's length, as in that code. Roll-outs are made in float32 and in
+             entropy (MLE); sequences are cut at the gold's length, as in that code. Roll-outs are in float32 and in
              bfloat16 (--searnn-roll-out-precision); *costs changed* is the share of costs that the latter changes
   rivals     global_likelihood, beam_search_optimization and minimum_risk with a beam of 10, against teacher-forced
              cross entropy
