@@ -73,10 +73,9 @@ def shown(row: Row, name: str) -> str:
 
 
 def as_json(row: Row, extras: list[str]) -> str:
-    others = {name for names in (*EXTRAS.values(), *OF_WORK.values()) for name in names} - added(
-        row.work, extras
-    ).keys()
-    return json.dumps({name: value for name, value in row._asdict().items() if name not in others})
+    known = {name for names in (*EXTRAS.values(), *OF_WORK.values()) for name in names}
+    left_out = known - added(row.work, extras).keys()
+    return json.dumps({name: value for name, value in row._asdict().items() if name not in left_out})
 
 
 def page(rows: list[Row], command: str, circumstances: str, extras: list[str], picture: str | None) -> Iterator[str]:
