@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 1024  # rows that are multiplied at once
-FILLED = 32
+FILLED = 64
 
 
 def filled(rows: int) -> int:
