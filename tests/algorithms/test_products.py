@@ -12,7 +12,7 @@ from seqsearch_fairseq.algorithms.products import FILLED, Product, filled
 def test_whole_numbers_are_added_exactly(monkeypatch, count, dtype):
     monkeypatch.setattr(products, "BLOCK", 2 * FILLED)
     rows, weight = torch.randint(-3, 4, (count, 6)).float(), torch.randint(-3, 4, (6, 5)).float()
-    total = torch.randn(count, 5)
+    total = torch.randint(-9, 10, (count, 5)).float()
     product, expected = Product(weight, dtype), total + rows @ weight
     assert torch.equal(product.add_to(total, rows), expected) and torch.equal(total, expected)
     assert torch.equal(product.add_to(total[:1], rows[:1]), expected[:1] + rows[:1] @ weight)
