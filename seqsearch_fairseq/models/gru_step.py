@@ -20,6 +20,8 @@ from seqsearch_fairseq.algorithms.ragged import lay_out
 from seqsearch_fairseq.algorithms.step import OutputLayer, State
 from seqsearch_fairseq.models.gru_gates import Gates, fast_tanh_of_half_
 
+LEAST = 128  # units from which on this product in a narrower type saves more than rounding to it costs
+
 
 class Attention(NamedTuple):
     """Features are tanh(states @ weight + the mean value), all doubled but the keys; see `attention_gru.py`."""
@@ -37,7 +39,8 @@ class Attention(NamedTuple):
         surplus, pad = -keys.size(1) % LANES, torch.nn.functional.pad
         keys, values = (pad(rows, (0, 0, 0, surplus)) for rows in (keys, 2 * (values + bias)))
         padding = pad(padding, (0, surplus), value=True).unsqueeze(1)
-        return cls(Product(2 * weight.t(), products), keys.transpose(1, 2).contiguous(), values, padding)
+        product = Product(2 * weight.t(), products if len(weight) >= LEAST else weight.dtype)
+        return cls(product, keys.transpose(1, 2).contiguous(), values, padding)
 
     def narrow(self, sentences: Tensor) -> "Attention":
         keys, values, padding = (rows.index_select(0, sentences) for rows in (self.keys, self.values, self.padding))
