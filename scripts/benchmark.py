@@ -6,7 +6,8 @@ WORK names what is measured, one or more of these, or all of them (`all`):
   dss        differentiable_scheduled_sampling without any gold input, its most expensive setting, against cross
              entropy through the same step-by-step loop, and against teacher-forced cross entropy
   searnn     searnn at the sizes of the authors' code, with learned and mixed roll-outs, against teacher-forced cross
-             entropy (MLE); sequences are cut at the gold's length, as in that code
+             entropy (MLE); sequences are cut at the gold's length, as in that code. Roll-outs are in float32 and in
+             bfloat16 (--searnn-roll-out-precision); *costs changed* is the share of costs that the latter changes
   rivals     global_likelihood, beam_search_optimization and minimum_risk with a beam of 10, against teacher-forced
              cross entropy
   dbd        the differentiable beam search decoder, against CTC through the same model; and decoding by its search,
@@ -75,7 +76,7 @@ def main() -> int:
         loads, rows, measured, extras = [load()], [], about + commit(), extras_of(args)
         for work in works:
             if not args.json:
-                print("\n".join([f"{work} on {about}\n", *heading(extras)]), flush=True)
+                print("\n".join([f"{work} on {about}\n", *heading(work, extras)]), flush=True)
             for row in measure(work, args, device):
                 print(as_json(row, extras) if args.json else as_line(row, extras), flush=True)
                 rows.append(row)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import torch
 from benchmark_measures import forward_and_backward, seconds
+from benchmark_precision import NARROW
 from benchmark_problems import Problem
 from benchmark_updates import prepared, searnn_searches, teacher_forced
 from torch.utils.flop_counter import FlopCounterMode
@@ -44,12 +45,12 @@ def bounds(size: str, variants: list[str], args: argparse.Namespace, device: str
     """The bound of each variant of a size, as a ratio to cross entropy."""
     given = prepared("searnn", size, args.seed, args.sharpness, device)
     searches, row = searnn_searches(given), flop_of_row(given)
-    mle, rate = seconds_and_rate(given, args.runs, device)
+    mle, rates = seconds_and_rates(given, args.runs, device)
     found = {}
     for variant in variants:
         done = [searches[variant]() for _ in range(args.runs)]
         rows, first = (sum(getattr(n, name) for n in done) / args.runs for name in ("roll_out_steps", "rolled_out"))
-        flop = first * row.first + (rows - first) * row.later
+        flop, rate = first * row.first + (rows - first) * row.later, rates[dtype_of(variant)]
         figures = (flop / 1e9, rate / 1e9, 1 + flop / (rate * mle))
         found[variant] = Bound(round(rows), *(round(figure, 3) for figure in figures))
     return found
@@ -76,20 +77,25 @@ def flop_of(call: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
-def seconds_and_rate(given: Problem, runs: int, device: str) -> tuple[float, float]:
+def dtype_of(variant: str) -> torch.dtype:
+    return torch.bfloat16 if variant.endswith(NARROW) else torch.float32
+
+
+def seconds_and_rates(given: Problem, runs: int, device: str) -> tuple[float, dict[torch.dtype, float]]:
     """The median time of an update of cross entropy, and FLOP a second of the best product, measured in turn."""
     update = forward_and_backward(lambda: teacher_forced(given), given.model)
     update()  # warms up
-    times, rates = [], [0.0]
+    times, rates = [], {torch.float32: 0.0, torch.bfloat16: 0.0}
     for _ in range(runs):
         times.append(seconds(update, device))
-        rates += [rate_of(n, k, m, device) for n, k, m in PRODUCTS]
-    return statistics.median(times), max(rates)
+        for dtype, best in rates.items():
+            rates[dtype] = max(best, *(rate_of(n, k, m, device, dtype) for n, k, m in PRODUCTS))
+    return statistics.median(times), rates
 
 
 @torch.no_grad()
-def rate_of(n: int, k: int, m: int, device: str, calls: int = 20) -> float:
+def rate_of(n: int, k: int, m: int, device: str, dtype: torch.dtype, calls: int = 20) -> float:
     """FLOP a second of a product, the best of several calls."""
-    left, right, out = (torch.rand(shape, device=device) for shape in ((n, k), (k, m), (n, m)))
+    left, right, out = (torch.rand(shape, device=device, dtype=dtype) for shape in ((n, k), (k, m), (n, m)))
     product = lambda: torch.mm(left, right, out=out)  # noqa: E731
     return 2 * n * k * m / min(seconds(product, device) for _ in range(calls))

@@ -20,13 +20,15 @@ class Cost(NamedTuple):
     against: str
     time_ratio: float
     bytes_ratio: float | None  # None where bytes are not measured
+    costs_changed: float | None = None  # see `benchmark_precision.py`
 
 
 def times_of(calls: Mapping[str, Callable[[], object]], runs: int, device: str = "cpu") -> dict[str, list[float]]:
-    """Seconds of each call in each of `runs` turns, all calls in turn."""
+    """Seconds of each call in each of `runs` turns, all calls in turn. What is drawn in a turn is the same for all."""
     times: dict[str, list[float]] = {label: [] for label in calls}
-    for _ in range(runs):
+    for turn in range(runs):
         for label, call in calls.items():
+            torch.manual_seed(turn)
             times[label].append(seconds(call, device))
     return times
 

@@ -18,6 +18,7 @@ TITLES = {
     "kernel": "The soft beam by Triton's kernels",
     "data": "Preparation and scoring, against 10 s and 1 s",
 }
+OF_WORK = {"searnn": {"costs_changed": "costs changed"}}  # as EXTRAS, of a work's rows whatever the flags
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = {  # flag -> what it adds to a row, and how the table heads it
     "memory": {"memory_ratio": "process", "memory_above_model_ratio": "above the model"},
@@ -38,6 +39,7 @@ class Row(NamedTuple):
     time_ratio: float
     bytes_ratio: float | None  # None where bytes are not measured
     runs: int
+    costs_changed: float | None = None  # of searnn: the share that roll-outs in bfloat16 change
     memory_ratio: float | None = None  # with --memory: the peak of the process
     memory_above_model_ratio: float | None = None  # and what of it lies above what it holds before an update
     roll_out_rows: int | None = None  # with --bound: see `benchmark_bound.py`
@@ -46,21 +48,33 @@ class Row(NamedTuple):
     bound_ratio: float | None = None
 
 
-def heading(extras: list[str]) -> list[str]:
-    columns = ["size", "variant", "against", "time", "saved bytes"]
-    columns += [head for extra in extras for head in EXTRAS[extra].values()]
+def added(work: str, extras: list[str]) -> dict[str, str]:
+    """What rows of a work have beside what all have, and how the table heads it."""
+    return OF_WORK.get(work, {}) | {name: head for extra in extras for name, head in EXTRAS[extra].items()}
+
+
+def heading(work: str, extras: list[str]) -> list[str]:
+    columns = ["size", "variant", "against", "time", "saved bytes", *added(work, extras).values()]
     return [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
 
 
 def as_line(row: Row, extras: list[str]) -> str:
-    figures = [row.time_ratio, row.bytes_ratio]
-    figures += [getattr(row, name) for extra in extras for name in EXTRAS[extra]]
-    shown = ["–" if n is None else f"{n:,}" if isinstance(n, int) else f"{n:.2f}" for n in figures]
-    return f"| {' | '.join([row.size, row.variant, row.against, *shown])} |"
+    names = ["time_ratio", "bytes_ratio", *added(row.work, extras)]
+    return f"| {' | '.join([row.size, row.variant, row.against, *(shown(row, name) for name in names)])} |"
+
+
+def shown(row: Row, name: str) -> str:
+    figure = getattr(row, name)
+    if figure is None:
+        return "–"
+    if name == "costs_changed":
+        return f"{figure:.2%}"
+    return f"{figure:,}" if isinstance(figure, int) else f"{figure:.2f}"
 
 
 def as_json(row: Row, extras: list[str]) -> str:
-    left_out = {name for extra, names in EXTRAS.items() if extra not in extras for name in names}
+    known = {name for names in (*EXTRAS.values(), *OF_WORK.values()) for name in names}
+    left_out = known - added(row.work, extras).keys()
     return json.dumps({name: value for name, value in row._asdict().items() if name not in left_out})
 
 
@@ -81,7 +95,7 @@ def page(rows: list[Row], command: str, circumstances: str, extras: list[str], p
         yield from ("", f"## {TITLES[work]}", "")
         if work == "growth" and picture is not None:
             yield from (f"![Time and saved bytes of an update against V, K, T, B and alpha]({picture})", "")
-        yield from heading(extras)
+        yield from heading(work, extras)
         yield from (as_line(row, extras) for row in rows if row.work == work)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from benchmark_measures import Cost, Update, bytes_kept, forward_and_backward, median_ratio, times_of
+from benchmark_precision import NARROW, costs_changed
 from benchmark_problems import Problem, attention_gru, glyphs, lstm, sharpen, tagger
 from torch import Tensor
 
@@ -102,20 +103,31 @@ def learned_to_search(given: Problem, settings: Settings, cost: str, policy: str
 
 
 def searnn_searches(given: Problem) -> dict[str, Callable[[], Searnn]]:
-    """All tokens of all cells, or five of them; for translation, as many cells as the size's name says."""
+    """All tokens of all cells, or five of them; for translation, as many cells as the size's name says.
+
+    Each with roll-outs in the model's own type, and in bfloat16.
+    """
     named: dict[str, Callable[[], Searnn]] = {}
     for roll_out in ("learned", "mixed"):
         settings = Settings("learned", roll_out, loss="ll")
         if given.cells is not None:
             mixture = {"top-k": 15, "neighbors": 5}
             settings = settings._replace(loss="kl", scale=200.0, cells=given.cells - 2, mixture=mixture)
-            named[roll_out] = partial(learned_to_search, given, settings, "bleu", "best-suffix")
+            named |= in_both_precisions(given, roll_out, settings, "bleu", "best-suffix")
             continue
         cost = "hamming" if isinstance(given.model, TaggerModel) else "edit"
-        named[roll_out] = partial(learned_to_search, given, settings, cost, "copy")
+        named |= in_both_precisions(given, roll_out, settings, cost, "copy")
         few = settings._replace(mixture={"policy": 5})
-        named[f"{roll_out}, 5 tokens"] = partial(learned_to_search, given, few, cost, "copy")
+        named |= in_both_precisions(given, f"{roll_out}, 5 tokens", few, cost, "copy")
     return named
+
+
+def in_both_precisions(given: Problem, name: str, settings: Settings, cost: str, policy: str):
+    narrow = settings._replace(roll_out_precision="bfloat16")
+    return {
+        name: partial(learned_to_search, given, settings, cost, policy),
+        f"{name}{NARROW}": partial(learned_to_search, given, narrow, cost, policy),
+    }
 
 
 def searnn_variants(given: Problem) -> dict[str, Update]:
@@ -219,10 +231,12 @@ def measure(
     kept = {label: bytes_kept(update, given.model) for label, update in updates.items()}  # also warms up
     calls = {label: forward_and_backward(update, given.model) for label, update in updates.items()}
     times = times_of(calls, runs, device)
+    searches = searnn_searches(given) if work == "searnn" else {}
     for variant in variants:
+        changed = costs_changed(searches, variant, seed) if searches else None
         for against in baselines:
             ratio = median_ratio(times[variant], times[against])
-            yield Cost(size, variant, against, ratio, kept[variant] / kept[against])
+            yield Cost(size, variant, against, ratio, kept[variant] / kept[against], changed)
 
 
 def prepared(work: str, size: str, seed: int, sharpness: float, device: str) -> Problem:

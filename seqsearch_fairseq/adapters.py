@@ -123,12 +123,17 @@ class FairseqStep:
     def embedding(self) -> Tensor:
         return self.decoder.embed_tokens.weight
 
+    @property
+    def rows_share(self) -> bool:
+        return attends_to_shared_rows(self.decoder)
+
     def inputs_of(self, tokens: Tensor) -> Tensor:
         return F.embedding(tokens, self.embedding)
 
     def start(self, beam_size: int) -> State:
         self._rows = self.encoder_out
-        if not attends_to_shared_rows(self.decoder) or isinstance(self.decoder, _BEGIN_FROM_ENCODER):
+        own = not self.rows_share or isinstance(self.decoder, _BEGIN_FROM_ENCODER)
+        if own and beam_size > 1:
             device = self.embedding.device
             order = torch.arange(self.batch_size, device=device).repeat_interleave(beam_size)
             self._rows = self.model.encoder.reorder_encoder_out(self.encoder_out, order)  # N rows, one a beam
@@ -140,7 +145,7 @@ class FairseqStep:
         Raises:
             UsageError: the decoder mixes the encoder's output into its own state.
         """
-        if not attends_to_shared_rows(self.decoder):
+        if not self.rows_share:
             raise UsageError(
                 f"{type(self.decoder).__name__} attends to words and outputs at once (--cross-self-attention), so "
                 "roll-outs cannot share a sentence's encoder output; train it without"
@@ -213,7 +218,7 @@ class FairseqStep:
 
     def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         tokens = torch.full((inputs.size(0), state.position + 1), self.bos, device=inputs.device)
-        begun = state.position > 0 and attends_to_shared_rows(self.decoder)
+        begun = state.position > 0 and self.rows_share
         rows = self.encoder_out if begun else self._rows
         cache = _to_cache(state)
         with (

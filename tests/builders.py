@@ -22,6 +22,7 @@ class NoiseFreeStep:
     teacher_forced = None
     has_noise = False
     rounded_output = None
+    rows_share = True
     output = None
 
     def noise_free(self):

@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from seqsearch_fairseq.algorithms.products import filled
 from seqsearch_fairseq.algorithms.step import OutputLayer, Step
 
 ROWS = 512  # of a block of scores
@@ -72,16 +73,18 @@ class RoundedMaximum:
 
     def __call__(self, features: Tensor) -> Tensor:
         features = features.to(self._wide.dtype)
-        if len(self._wide) < min(len(features), ROWS):
-            shape = min(len(features), ROWS), len(self._bias)
-            self._rounded, self._wide = self._rounded.new_empty(shape), self._wide.new_empty(shape)
+        lines = filled(min(len(features), ROWS))
+        if len(self._wide) < lines:
+            self._rounded, self._wide = (old.new_empty(lines, old.size(1)) for old in (self._rounded, self._wide))
         best = [self._of_block(block) for block in features.split(ROWS)]
         return best[0] if len(best) == 1 else torch.cat(best)
 
     def _of_block(self, features: Tensor) -> Tensor:
-        rounded, wide = self._rounded[: len(features)], self._wide[: len(features)]
-        torch.addmm(self._bias, features.to(rounded.dtype), self._weight, out=rounded)
-        blocks = wide.copy_(rounded).unflatten(1, (-1, BLOCK))  # (R, V / BLOCK, BLOCK)
+        count, lines = len(features), filled(len(features))
+        rounded, rows = self._rounded[:lines], self._rounded.new_empty(lines, features.size(1))
+        rows[:count] = features
+        torch.addmm(self._bias, rows, self._weight, out=rounded)
+        blocks = self._wide[:count].copy_(rounded[:count]).unflatten(1, (-1, BLOCK))  # (R, V / BLOCK, BLOCK)
         maxima = blocks.amax(dim=2)
         best = maxima.amax(dim=1)
         floor = best - self._of_norm * features.norm(dim=1) - self._of_bias - self._of_score * best.abs()  # (R,)
@@ -92,7 +95,7 @@ class RoundedMaximum:
         scores = (weight[token] * features[row]).sum(dim=1) + bias[token]
         best = torch.full_like(best, -torch.inf).scatter_reduce(0, row, scores, "amax")
         token = token.where(scores == best[row], len(weight))
-        first = token.new_full((len(features),), len(weight)).scatter_reduce(0, row, token, "amin")
+        first = token.new_full((count,), len(weight)).scatter_reduce(0, row, token, "amin")
         return first.clamp(max=len(weight) - 1)  # of a row of NaN, whose loss will be an error
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from seqsearch_fairseq.algorithms.costs import TokenCosts
+from seqsearch_fairseq.algorithms.hard_beam import first_live
 from seqsearch_fairseq.algorithms.selection import Selection, only_candidate, select
 from seqsearch_fairseq.algorithms.step import Step
 
@@ -19,7 +20,7 @@ from seqsearch_fairseq.algorithms.step import Step
 class Chosen(NamedTuple):
     """What K distributions `P_j` over the candidates put in place of what hard search picks."""
 
-    soft_beams: Tensor  # (B, K, K) soft backpointers b_j[i]
+    soft_beams: Tensor  # (B, K, I) soft backpointers b_j[i]
     scores: Tensor  # (B, K) s'_j = sum P_j * S
     costs: Tensor  # (B, K) sum_v a_j[v] d_t(v)
     inputs: Tensor  # (B, K, E) e_j = a_j @ embedding
@@ -29,12 +30,13 @@ class Chosen(NamedTuple):
 
 
 class Beams(NamedTuple):
-    """Where the K beams of each sentence stand before step t."""
+    """Where the I beams of each of b sentences stand before step t."""
 
     t: int
-    scores: Tensor  # (B, K)
-    live: Tensor  # (B, K) bool
-    going: Tensor  # (B, 1) bool: False for a sentence that has ended, whose choice is not read
+    scores: Tensor  # (b, I)
+    live: Tensor  # (b, I) bool
+    going: Tensor  # (b, 1) bool: False for a sentence that has ended, whose choice is not read
+    sentences: Tensor | None = None  # (b,) which of the batch's B these are; None where they are all
 
 
 class Settings(NamedTuple):
@@ -58,16 +60,13 @@ class PlainChoice:
     def __call__(self, features: Tensor, beams: Beams) -> Chosen:
         """From the features of all beams (N, D) to what the step chooses."""
         step, settings = self._step, self._settings
-        local = step.scores(features).view(*beams.scores.shape, -1)  # (B, K, V)
-        wrong = settings.costs.at(beams.t).to(local.dtype)  # (B, V)
+        local = step.scores(features).view(*beams.scores.shape, -1)  # (B, I, V)
+        wrong = settings.costs.at(beams.t, beams.sentences).to(local.dtype)  # (B, V)
         total = beams.scores.unsqueeze(2) + local + (wrong.unsqueeze(1) if settings.cost_augmented else 0.0)
-        one_candidate = only_candidate(
-            torch.arange(settings.width, device=total.device).eq(0)[None], settings.candidates
-        )
+        one_candidate = only_candidate(first_live(1, total.size(1), total.device), settings.candidates)
         allowed = beams.live.unsqueeze(2) & settings.candidates
-        chosen = select(
-            total, torch.where(beams.going.unsqueeze(2), allowed, one_candidate), settings.alpha, settings.top_k
-        )
+        mask = torch.where(beams.going.unsqueeze(2), allowed, one_candidate)
+        chosen = select(total, mask, settings.alpha, settings.top_k, settings.width)
         if self._observe is not None:
             self._observe(chosen)
         costs, inputs = chosen.mean_of_tokens(wrong), chosen.mean_embedding(step.embedding)

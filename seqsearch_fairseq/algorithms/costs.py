@@ -15,9 +15,10 @@ class TokenCosts(NamedTuple):
     gold: Tensor  # (B, T) integer
     wrong: Tensor  # (V,) cost of predicting each token where it is not the gold one
 
-    def at(self, t: int) -> Tensor:
-        """The cost of each token at position t: (B, V)."""
+    def at(self, t: int, sentences: Tensor | None = None) -> Tensor:
+        """The cost of each token at position t: (B, V), or (b, V) of some `sentences` (b,)."""
         gold = self.gold[:, t : t + 1]
+        gold = gold if sentences is None else gold[sentences]
         costs = self.wrong.expand(gold.size(0), -1).clone()
         return costs.scatter(1, gold, 0.0)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from seqsearch_fairseq.algorithms.candidate_pass import candidate_pass
+from seqsearch_fairseq.algorithms.candidate_pass import TorchPass, candidate_pass
 from seqsearch_fairseq.algorithms.choice import Beams, Chosen, PlainChoice, Settings
 from seqsearch_fairseq.algorithms.near_choice import NearChoice
 from seqsearch_fairseq.algorithms.nearest import Best, nearest
@@ -59,11 +59,13 @@ class FusedChoice:
         """From the features of all beams (N, D) to what the step chooses."""
         run, settings = self._run, self._run.settings
         with torch.no_grad():
-            look = self._pass(run, features, beams)
+            count, vocabulary = beams.scores.size(1), run.table.size(0)
+            make = self._pass if count == settings.width else TorchPass  # kernels are for K beams
+            look = make(run, features, beams)
             top = look.ranking.best(settings.width)
             live = top.scores.isfinite()
-            n, ended = settings.width * run.table.size(0), ~beams.going.squeeze(1)
-            few = nearest(look.ranking, top, n, settings.alpha, settings.top_k, ended)
+            ended = ~beams.going.squeeze(1)
+            few = nearest(look.ranking, top, count * vocabulary, settings.alpha, settings.top_k, ended)
             mean_rows = None if few is None or look.log_z is None else look.mean_output_rows()
             top = Best(*(torch.where(live, column, column[:, :1]) for column in top))
             log_z, whole = look.log_z, look.whole() if few is None else None
@@ -73,10 +75,6 @@ class FusedChoice:
         else:
             made = WholeChoice.apply(features, beams.scores, *self._links, run, beams, whole, top, log_z)
         averages, found, *self._links = made
-        return self._chosen(averages, found, live)
-
-    def _chosen(self, averages: Tensor, found: Tensor, live: Tensor) -> Chosen:
-        width, vocabulary = self._run.settings.width, self._run.table.size(0)
-        soft_beams, scores, costs, inputs = averages.split([width, 1, 1, self._run.table.size(1)], dim=2)
-        beams, tokens = found // vocabulary, found % vocabulary
-        return Chosen(soft_beams, scores.squeeze(2), costs.squeeze(2), inputs, live, beams, tokens)
+        soft_beams, scores, costs, inputs = averages.split([count, 1, 1, run.table.size(1)], dim=2)
+        scores, costs = scores.squeeze(2), costs.squeeze(2)
+        return Chosen(soft_beams, scores, costs, inputs, live, found // vocabulary, found % vocabulary)

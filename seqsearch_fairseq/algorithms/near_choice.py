@@ -19,7 +19,7 @@ ALL = slice(None)  # of the K distributions
 
 
 class NearChoice(torch.autograd.Function):
-    """(averages (B, K, K + 2 + E), places (B, K), *next links), see `FusedChoice`."""
+    """(averages (B, K, I + 2 + E), places (B, K), *next links), see `FusedChoice`."""
 
     @staticmethod
     def forward(ctx, features, scores, weight_link, bias_link, parcel, table_link, run, beams, few, log_z, mean_rows):
@@ -28,8 +28,8 @@ class NearChoice(torch.autograd.Function):
         costs = costs_at(run, beams).gather(1, tokens)  # (B, M)
         given = _candidates(few, settings.width)
         weights = WEIGHINGS[settings.top_k].weights(given, ALL, settings.alpha)  # (B, K, M)
-        averages = torch.bmm(weights, _values(run, few, given, costs))
-        ctx.run, ctx.t = run, beams.t
+        ctx.run, ctx.t, ctx.count = run, beams.t, beams.scores.size(1)
+        averages = torch.bmm(weights, _values(run, few, given, costs, ctx.count))
         ctx.shapes = None if parcel is None else parcel.shape
         ctx.has_log_z = log_z is not None
         ctx.save_for_backward(features, *few, costs, *((log_z, mean_rows) if ctx.has_log_z else ()))
@@ -46,21 +46,21 @@ class NearChoice(torch.autograd.Function):
         features, scores, places, costs, *of_normaliser = ctx.saved_tensors
         run, few = ctx.run, Best(scores, places)
         settings, output = run.settings, run.output
-        width, vocabulary = settings.width, run.table.size(0)
+        count, vocabulary = ctx.count, run.table.size(0)
         tokens = places % vocabulary  # (B, M)
-        given = _candidates(few, width)
+        given = _candidates(few, settings.width)
         weighing = WEIGHINGS[settings.top_k]
         weights = weighing.weights(given, ALL, settings.alpha)
-        values = _values(run, few, given, costs)
+        values = _values(run, few, given, costs, count)
         of_weights = torch.bmm(of_averages, values.mT)
-        of_values = torch.bmm(weights.mT, of_averages)  # (B, M, K + 2 + E)
-        of_totals = weighing.of_scores(given, ALL, settings.alpha, weights, of_weights) + of_values[:, :, width]
+        of_values = torch.bmm(weights.mT, of_averages)  # (B, M, I + 2 + E)
+        of_totals = weighing.of_scores(given, ALL, settings.alpha, weights, of_weights) + of_values[:, :, count]
 
-        by_beam = values[:, :, :width] * of_totals.unsqueeze(2)  # (B, M, K)
-        of_scores = by_beam.sum(dim=1)  # (B, K)
-        rows = features.reshape(*of_scores.shape, -1).to(of_scores.dtype)  # (B, K, D)
+        by_beam = values[:, :, :count] * of_totals.unsqueeze(2)  # (B, M, I)
+        of_scores = by_beam.sum(dim=1)  # (B, I)
+        rows = features.reshape(*of_scores.shape, -1).to(of_scores.dtype)  # (B, I, D)
         near_rows = F.embedding(tokens, output.weight).to(of_scores.dtype)  # (B, M, D)
-        of_features = torch.bmm(by_beam.mT, near_rows)  # (B, K, D)
+        of_features = torch.bmm(by_beam.mT, near_rows)  # (B, I, D)
         wants_weight, wants_bias, wants_parcel, wants_table = ctx.needs_input_grad[2:6]
         if ctx.has_log_z:
             log_z, mean_rows = of_normaliser
@@ -75,7 +75,7 @@ class NearChoice(torch.autograd.Function):
             of_bias.index_add_(0, tokens.flatten(), of_totals.flatten().to(of_bias.dtype))
         if wants_table:
             of_table = sum_of_later(of_table, run.table, run.table.dtype)
-            of_table.index_add_(0, tokens.flatten(), of_values[:, :, width + 2 :].flatten(0, 1))
+            of_table.index_add_(0, tokens.flatten(), of_values[:, :, count + 2 :].flatten(0, 1))
         of_features = of_features.flatten(0, 1).to(features.dtype)
         return of_features, of_scores, of_weight, of_bias, parcel, of_table, *[None] * 5
 
@@ -88,11 +88,11 @@ def _candidates(few: Best, width: int) -> Candidates:
     return Candidates(scores, penalty, own.masked_fill(~here[:, :width], 0))
 
 
-def _values(run: Run, few: Best, given: Candidates, costs: Tensor) -> Tensor:
-    """X: (B, M, K + 2 + E)."""
-    vocabulary, width = run.table.size(0), run.settings.width
+def _values(run: Run, few: Best, given: Candidates, costs: Tensor, count: int) -> Tensor:
+    """X of I = `count` beams: (B, M, I + 2 + E)."""
+    vocabulary = run.table.size(0)
     beams_of, tokens = few.places // vocabulary, few.places % vocabulary
-    is_beam = beams_of.unsqueeze(2) == torch.arange(width, device=tokens.device)
+    is_beam = beams_of.unsqueeze(2) == torch.arange(count, device=tokens.device)
     dtype = given.scores.dtype
     columns = is_beam.to(dtype), given.scores.unsqueeze(2), costs.unsqueeze(2), F.embedding(tokens, run.table).to(dtype)
     return torch.cat(columns, dim=2)

@@ -38,9 +38,13 @@ class GroupedRanking:
         self._maxima = maxima
 
     def best(self, count: int) -> Best:
-        """The `count` largest, at most n."""
+        """The `count` largest."""
         groups = torch.topk(self._maxima, min(count, self._maxima.size(1)), dim=1, sorted=False).indices
-        return _sorted(self._members(groups), count)
+        members = self._members(groups)
+        missing, pad = count - members.scores.size(1), torch.nn.functional.pad
+        if missing > 0:
+            members = Best(pad(members.scores, (0, missing), value=-torch.inf), pad(members.places, (0, missing)))
+        return _sorted(members, count)
 
     def above(self, lowest: Tensor, at_least: int, at_most: int) -> Best | None:
         """Those above `lowest` (B,), in all sentences as many; None where one has more than `at_most`."""

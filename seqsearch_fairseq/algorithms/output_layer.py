@@ -21,7 +21,7 @@ BLOCK = 1024  # tokens of the vocabulary whose logits are made again at once
 
 
 class SearchedOutput:
-    """An output layer during one search of `steps` steps with `rows` rows each, and the links of its gradient.
+    """An output layer during one search of `steps` steps with at most `rows` rows each, and the links of its gradient.
 
     `links` are what the first step takes.
     """
@@ -59,7 +59,7 @@ def add_to_parcel(parcel: Tensor | None, shape: torch.Size, at: int, features: T
     """Leave what the gradient of a step's log normalisers needs: features (N, D), log_z (N,), its gradient (N,)."""
     if parcel is None:
         parcel = log_z.new_zeros(shape)
-    here = parcel[at]
+    here = parcel[at, : len(features)]  # some steps have fewer rows
     here[:, :-2], here[:, -2], here[:, -1] = features, log_z, of_log_z
     return parcel
 

@@ -39,22 +39,22 @@ def mean_output_rows(run: Run, given: Normalisers) -> Tensor:
 
 
 def total_scores(run: Run, logits: Tensor, log_z: Tensor | None, beams: Beams) -> Tensor:
-    """S[i, v] from the logits (N, V), in their place: (B, K, V), finite also where nothing is a candidate."""
-    batch, width = beams.scores.shape
-    shift = beams.scores if log_z is None else beams.scores - log_z.view(batch, width)
-    total = logits.view(batch, width, -1).add_(shift.detach().unsqueeze(2))
+    """S[i, v] from the logits (N, V), in their place: (B, I, V), finite also where nothing is a candidate."""
+    shape = beams.scores.shape
+    shift = beams.scores if log_z is None else beams.scores - log_z.view(shape)
+    total = logits.view(*shape, -1).add_(shift.detach().unsqueeze(2))
     return total.add_(costs_at(run, beams).unsqueeze(1)) if run.settings.cost_augmented else total
 
 
 def costs_at(run: Run, beams: Beams) -> Tensor:
     """d_t(v): (B, V)."""
-    return run.settings.costs.at(beams.t).to(beams.scores.dtype)
+    return run.settings.costs.at(beams.t, beams.sentences).to(beams.scores.dtype)
 
 
 def penalty(run: Run, beams: Beams) -> Tensor:
-    """0, or -inf for what is no candidate: (1, K * V), or (B, K * V) while some beams are dead."""
+    """0, or -inf for what is no candidate: (1, I * V), or (B, I * V) while some beams are dead."""
     dtype = beams.scores.dtype
-    allowed = run.settings.candidates.expand(1, run.settings.width, -1)  # (1, K, V)
+    allowed = run.settings.candidates.expand(1, beams.live.size(1), -1)  # (1, I, V)
     if not bool(beams.live.all()):
         allowed = beams.live.unsqueeze(2) & allowed
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, -torch.inf).flatten(1)

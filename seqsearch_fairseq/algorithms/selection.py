@@ -1,4 +1,4 @@
-"""One step's relaxed choice of K among K * V candidates: the plain form, and one that looks at the nearest few only.
+"""One step's relaxed choice of K among I * V candidates: the plain form, and one that looks at the nearest few only.
 
 `select` keeps the best candidates where a bound shows that what the others weigh is below the precision of the scores'
 type (`nearest.py`). Where they are too many, all candidates are taken, and their weights are made again in the backward
@@ -21,7 +21,7 @@ ROUNDING = 512  # units in the last place; a model's scores change by some of th
 class Selection(NamedTuple):
     """What K distributions `P_j` over the candidates put in place of what hard search picks."""
 
-    soft_beams: Tensor  # (B, K, K) soft backpointers b_j[i]
+    soft_beams: Tensor  # (B, K, I) soft backpointers b_j[i]
     token_weights: Tensor  # (B, K, M) what each of M candidate tokens weighs
     tokens: Tensor | None  # (B, M) which tokens these are; None: the vocabulary in order, M = V
     scores: Tensor  # (B, K) s'_j = sum P_j * S
@@ -49,52 +49,55 @@ class Selection(NamedTuple):
         return torch.bmm(self.token_weights, chosen.unsqueeze(2)).squeeze(2)
 
 
-def select(total: Tensor, mask: Tensor, alpha: float, top_k: str) -> Selection:
-    """Choose K of the candidates `total` (B, K, V) softly, among those where `mask` (B, K, V) is True.
+def select(total: Tensor, mask: Tensor, alpha: float, top_k: str, width: int | None = None) -> Selection:
+    """Choose K of the candidates `total` (B, I, V) softly, among those where `mask` (B, I, V) is True.
 
     Args:
         total: cumulated score of each candidate, finite where `mask` is True.
         mask: bool; at least one True for each sentence.
         alpha: > 0.
         top_k: a name of `relaxations.TOP_K`.
+        width: K; by default I, the number of beams that there are.
 
     Raises:
         ValueError: `alpha` is out of range.
     """
-    width, vocabulary = total.shape[1:]
+    before, vocabulary = total.shape[1:]
+    width = before if width is None else width
     scores, allowed = total.flatten(1), mask.flatten(1)  # (B, K*V)
     nearest = _nearest(scores.detach(), allowed, width, alpha, top_k)
     if nearest is None:
-        return select_from_all(total, mask, alpha, top_k)
+        return select_from_all(total, mask, alpha, top_k, width)
     rows = torch.arange(scores.size(0), device=scores.device).unsqueeze(1)
     kept = scores[rows, nearest]  # (B, M); unlike `gather`, keeps no K * V scores for the backward pass
     weights, mean, live = _choose(kept, allowed[rows, nearest], width, alpha, top_k)
     equal = _equals_of_the_best(kept, weights)
     best = nearest.unsqueeze(1).masked_fill(~equal, scores.size(1)).amin(dim=2)  # in the order of the plain form
     beams, tokens = nearest // vocabulary, nearest % vocabulary
-    is_beam = torch.nn.functional.one_hot(beams, width).to(weights.dtype)  # (B, M, K)
+    is_beam = torch.nn.functional.one_hot(beams, before).to(weights.dtype)  # (B, M, I)
     soft_beams = torch.bmm(weights, is_beam)
     return Selection(soft_beams, weights, tokens, mean, live, best // vocabulary, best % vocabulary)
 
 
-def select_from_all(total: Tensor, mask: Tensor, alpha: float, top_k: str) -> Selection:
+def select_from_all(total: Tensor, mask: Tensor, alpha: float, top_k: str, width: int | None = None) -> Selection:
     """The plain form of `select`: every candidate takes part."""
+    width = total.size(1) if width is None else width
     if torch.is_grad_enabled() and total.requires_grad:
-        return Selection(*checkpoint(_select_from_all, total, mask, alpha, top_k, use_reentrant=False))
-    return Selection(*_select_from_all(total, mask, alpha, top_k))
+        return Selection(*checkpoint(_select_from_all, total, mask, alpha, top_k, width, use_reentrant=False))
+    return Selection(*_select_from_all(total, mask, alpha, top_k, width))
 
 
 def only_candidate(live: Tensor, candidates: Tensor) -> Tensor:
-    """(1, K, V) bool: the mask of one candidate alone, for `live` (1, K) before the first step and candidates (V,)."""
+    """(1, I, V) bool: the mask of one candidate alone, for `live` (1, I) before the first step and candidates (V,)."""
     first = torch.arange(candidates.numel(), device=candidates.device) == candidates.int().argmax()
     return live.unsqueeze(2) & first
 
 
-def _select_from_all(total: Tensor, mask: Tensor, alpha: float, top_k: str) -> tuple:
-    width, vocabulary = total.shape[1:]
+def _select_from_all(total: Tensor, mask: Tensor, alpha: float, top_k: str, width: int) -> tuple:
+    before, vocabulary = total.shape[1:]
     weights, mean, live = _choose(total.flatten(1), mask.flatten(1), width, alpha, top_k)
     best = _equals_of_the_best(total.flatten(1), weights).byte().argmax(dim=2)
-    by_candidate = weights.unflatten(2, (width, vocabulary))  # (B, K, K, V)
+    by_candidate = weights.unflatten(2, (before, vocabulary))  # (B, K, I, V)
     return by_candidate.sum(dim=3), by_candidate.sum(dim=2), None, mean, live, best // vocabulary, best % vocabulary
 
 

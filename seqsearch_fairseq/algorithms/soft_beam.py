@@ -27,6 +27,7 @@ from seqsearch_fairseq.algorithms.hard_beam import (
     first_live,
     follow_backpointers,
 )
+from seqsearch_fairseq.algorithms.leaving import Searched
 from seqsearch_fairseq.algorithms.relaxations import check_relaxation, peaked_softmax
 from seqsearch_fairseq.algorithms.selection import Selection
 from seqsearch_fairseq.algorithms.step import State, Step, first_inputs
@@ -78,19 +79,23 @@ def soft_beam(
     check_relaxation(alpha, top_k)
     check_lengths(lengths)
     batch, width = lengths.numel(), beam_size
+    first = 1 if step.rows_share else width  # before the first step all beams of a sentence are the same
     last_steps = set(lengths.tolist())
+    searched = Searched(step, lengths, may_leave=torch.is_grad_enabled() and observe is None)
     unmoved = torch.arange(width, device=lengths.device).expand(batch, -1)
-    live = first_live(batch, width, lengths.device)
+    live = first_live(batch, first, lengths.device)
     collapsed = torch.zeros(batch, dtype=torch.bool, device=lengths.device)
-    state, inputs = step.start(width), first_inputs(step, width)
-    scores = costs = inputs.new_zeros(batch, width, dtype=torch.promote_types(inputs.dtype, torch.float32))
+    state, inputs = step.start(first), first_inputs(step, first)
+    scores = costs = inputs.new_zeros(batch, first, dtype=torch.promote_types(inputs.dtype, torch.float32))
     settings = Settings(width, alpha, top_k, candidates, token_costs, cost_augmented, kernel)
     choose = chooser(step, settings, max(last_steps), observe)
     history = []
     for t in range(max(last_steps)):
-        features, state = step.advance(inputs, state)
-        going = (t < lengths).unsqueeze(1)  # a sentence that has ended keeps what it had
-        chosen = choose(features, Beams(t, scores, live, going))
+        found = scores, costs, live, collapsed
+        state, inputs, (scores, costs, live, collapsed) = searched.before(t, state, inputs, found)
+        features, state = searched.step.advance(inputs, state)
+        going = (t < searched.lengths).unsqueeze(1)  # a sentence that has ended keeps what it had
+        chosen = choose(features, Beams(t, scores, live, going, searched.sentences))
         paid = torch.bmm(chosen.soft_beams, costs.unsqueeze(2)).squeeze(2) + chosen.costs
         state = state.mix(chosen.soft_beams)
         inputs = chosen.inputs.flatten(0, 1)  # (N, E)
@@ -98,8 +103,10 @@ def soft_beam(
         scores, costs = torch.where(going, chosen.scores, scores), torch.where(going, paid, costs)
         live = torch.where(going, chosen.live, live)
         if t + 1 in last_steps:
-            collapsed = torch.where(lengths == t + 1, _collapsed(state, live), collapsed)
-        history.append((torch.where(going, chosen.best_beams, unmoved), chosen.best_tokens))
+            collapsed = torch.where(searched.lengths == t + 1, _collapsed(state, live), collapsed)
+        moved = torch.where(going, chosen.best_beams, unmoved[: len(going)])
+        history.append((searched.in_batch(moved, unmoved), searched.in_batch(chosen.best_tokens, unmoved)))
+    scores, costs, live, collapsed = searched.all_of((scores, costs, live, collapsed))
     beams, tokens = (torch.stack(column, dim=1) for column in zip(*history, strict=True))
     return SoftBeam(scores, costs, live, beams, tokens, collapsed)
 

@@ -35,7 +35,6 @@ class DecodeOptions(NamedTuple):
     normalise: bool = True  # divide the score by (tokens, end of sentence included) ** length_penalty
     top_k: str = "squared-distance"
     lengths: Tensor | None = None  # (B,): the exact number of tokens, before an end of sentence that costs nothing
-    rows_share: bool = True  # whether the rows of a sentence can share its encoder side, as `Step.narrow` has them do
 
 
 class _Ended(NamedTuple):
@@ -70,7 +69,8 @@ def soft_decode(step: Step, options: DecodeOptions, prefix: Tensor | None = None
     """
     _check(options)
     batch, width = step.batch_size, options.beam_size
-    rows = 1 if options.rows_share else width  # of a sentence, in the first step: its beams are all the same there
+    rows_share = step.rows_share
+    rows = 1 if rows_share else width  # of a sentence, in the first step: its beams are all the same there
     state, inputs = step.start(rows), first_inputs(step, rows)
     sentences = torch.arange(batch, device=inputs.device)  # those that are still searched
     live = first_live(batch, width, inputs.device)
@@ -93,7 +93,7 @@ def soft_decode(step: Step, options: DecodeOptions, prefix: Tensor | None = None
         left = going.nonzero().squeeze(1)
         if len(left) == 0:
             break
-        if len(left) < len(going) and options.rows_share:
+        if len(left) < len(going) and rows_share:
             step, state = _narrow(step, state, left)
             sentences, wanted, total, allowed = (part[left] for part in (sentences, wanted, total, allowed))
         elif len(left) < len(going):  # the choice for the others is made, and not read
@@ -101,10 +101,8 @@ def soft_decode(step: Step, options: DecodeOptions, prefix: Tensor | None = None
             wanted = wanted * going
         chosen = select(total, allowed, options.alpha, options.top_k)
         live, scores = chosen.live & (wanted > 0).unsqueeze(1), chosen.scores
-        if t == 0 and rows < width:  # all go on from the one row
-            state = state.reorder(torch.arange(len(live), device=live.device).repeat_interleave(width))
-        else:
-            state = state.mix(chosen.soft_beams)
+        first_of_one = t == 0 and rows < width  # all go on from the one row
+        state = state.mix(chosen.soft_beams[:, :, :1] if first_of_one else chosen.soft_beams)
         inputs = chosen.mean_embedding(step.embedding).flatten(0, 1)
         columns.append(_column(chosen, sentences, batch))
     return _hypotheses(ended, columns, batch, options)

@@ -27,7 +27,8 @@ class State(NamedTuple):
         """Blend the beams of each sentence: row j becomes `sum_i weights[:, j, i] * row_i`.
 
         Args:
-            weights: (B, K, K), rows sum to one (Goyal et al. 2018, algorithm 3: the soft backpointers).
+            weights: (B, K, I), rows sum to one (Goyal et al. 2018, algorithm 3: the soft backpointers). The I rows of
+                a sentence become K; a single one is repeated.
         """
         return self._replace(tensors={name: _mix_rows(weights, t) for name, t in self.tensors.items()})
 
@@ -46,6 +47,10 @@ class Step(Protocol):
 
     batch_size: int  # B
     bos: int  # the token whose embedding is the first input
+
+    @property
+    def rows_share(self) -> bool:
+        """Whether the rows of a sentence share its encoder side: then their number may change, and so may sentences."""
 
     @property
     def embedding(self) -> Tensor:
@@ -142,7 +147,9 @@ def first_inputs(step: Step, beam_size: int) -> Tensor:
 
 
 def _mix_rows(weights: Tensor, rows: Tensor) -> Tensor:
-    batch, beams, _ = weights.shape
+    batch, width, beams = weights.shape
+    if beams == 1:
+        return rows.repeat_interleave(width, dim=0)
     dtype = torch.promote_types(weights.dtype, rows.dtype)  # half-precision states are blended in float32
-    flat = rows.reshape(batch, beams, -1).to(dtype)  # (B, K, all the rest)
-    return torch.bmm(weights.to(dtype), flat).view_as(rows).to(rows.dtype)
+    flat = rows.reshape(batch, beams, -1).to(dtype)  # (B, I, all the rest)
+    return torch.bmm(weights.to(dtype), flat).view(batch * width, *rows.shape[1:]).to(rows.dtype)

@@ -51,7 +51,8 @@ def trace(
         weights = chosen.soft_tokens(vocabulary)
         top = weights.topk(min(heaviest, vocabulary), dim=2)
         same = _same_rows(chosen.soft_beams, chosen.live) & _same_rows(weights, chosen.live)
-        steps.append((chosen.soft_beams, top.indices, top.values, chosen.scores, chosen.live, same))
+        beams = torch.nn.functional.pad(chosen.soft_beams, (0, beam_size - chosen.soft_beams.size(2)))
+        steps.append((beams, top.indices, top.values, chosen.scores, chosen.live, same))
 
     result = soft_beam(step, lengths, token_costs, beam_size, alpha, candidates, top_k, observe=observe)
     return Trace(result, *(torch.stack(column, dim=1) for column in zip(*steps, strict=True)))

@@ -1,4 +1,4 @@
-"""A step of the relaxed beam that every one of the K * V candidates takes part in: the choice, and its gradient.
+"""A step of the relaxed beam that every one of the I * V candidates takes part in: the choice, and its gradient.
 
 The backward pass makes scores and weights again. With X as in `near_choice.py`, a row for each of the candidates (i,
 v), neither `P @ X` nor `(of averages) @ X^T` needs X itself: sums over tokens and over beams stand for it. Where the
@@ -21,7 +21,7 @@ from seqsearch_fairseq.algorithms.weighing import WEIGHINGS, Candidates
 class Averages(NamedTuple):
     """Under P_1 ... P_K."""
 
-    values: Tensor  # (B, K, K + 2 + E)
+    values: Tensor  # (B, K, I + 2 + E)
     best: Tensor  # (B, K) the places of the largest weights
     kept: tuple[Tensor, ...]  # for the way back; may hold `values`
 
@@ -45,11 +45,11 @@ class Whole(Protocol):
     def back(
         run: Run, beams: Beams, features: Tensor, log_z: Tensor | None, places: Tensor, kept: tuple, of_averages: Tensor
     ) -> Back:
-        """From the gradient of the averages (B, K, K + 2 + E). The logits are made again from features (N, D)."""
+        """From the gradient of the averages (B, K, I + 2 + E). The logits are made again from features (N, D)."""
 
 
 class WholeChoice(torch.autograd.Function):
-    """(averages (B, K, K + 2 + E), places (B, K), *next links), see `FusedChoice`."""
+    """(averages (B, K, I + 2 + E), places (B, K), *next links), see `FusedChoice`."""
 
     @staticmethod
     def forward(ctx, features, scores, weight_link, bias_link, parcel, table_link, run, beams, whole, top, log_z):
@@ -90,7 +90,7 @@ class TorchWhole:
     """See `Whole`."""
 
     def __init__(self, run: Run, beams: Beams, total: Tensor):
-        """From S: (B, K * V), finite also where nothing is a candidate."""
+        """From S: (B, I * V), finite also where nothing is a candidate."""
         self._run, self._beams, self._total = run, beams, total
 
     def averages(self, places: Tensor, anchors: Tensor) -> Averages:
@@ -100,8 +100,8 @@ class TorchWhole:
         tokens = total.new_empty(*places.shape, costs.size(1))  # (B, K, V)
         averages, best = [], []
         for chosen in _each(run):
-            weights = weighing.weights(given, chosen, settings.alpha)  # (B, k, K * V)
-            by_beam = weights.unflatten(2, (settings.width, -1))  # (B, k, K, V)
+            weights = weighing.weights(given, chosen, settings.alpha)  # (B, k, I * V)
+            by_beam = weights.unflatten(2, (-1, costs.size(1)))  # (B, k, I, V)
             torch.sum(by_beam, dim=2, out=tokens[:, chosen])
             means = (weights * given.scores.unsqueeze(1)).sum(dim=2, keepdim=True)  # a `bmm` of vectors is slow
             averages.append(torch.cat([by_beam.sum(dim=3), means], dim=2))
@@ -126,14 +126,15 @@ class TorchWhole:
 
 
 def _back_to_scores(run: Run, given: Candidates, costs: Tensor, of_averages: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradient of the scores (B, K * V), the token weights (B, K, V), the gradient of the inputs (B, K, E)."""
-    width, alpha, weighing = run.settings.width, run.settings.alpha, WEIGHINGS[run.settings.top_k]
-    of_beams, of_means, of_costs, of_inputs = of_averages.split([width, 1, 1, run.table.size(1)], dim=2)
+    """The gradient of the scores (B, I * V), the token weights (B, K, V), the gradient of the inputs (B, K, E)."""
+    vocabulary, size = run.table.shape
+    count, alpha, weighing = given.scores.size(1) // vocabulary, run.settings.alpha, WEIGHINGS[run.settings.top_k]
+    of_beams, of_means, of_costs, of_inputs = of_averages.split([count, 1, 1, size], dim=2)
     of_tokens = times(of_inputs, run.table.T).addcmul_(of_costs, costs.unsqueeze(1))  # (B, K, V)
     tokens, of_total = torch.empty_like(of_tokens), torch.zeros_like(given.scores)
     for chosen in _each(run):
-        weights = weighing.weights(given, chosen, alpha)  # (B, k, K * V)
-        torch.sum(weights.unflatten(2, (width, -1)), dim=2, out=tokens[:, chosen])
+        weights = weighing.weights(given, chosen, alpha)  # (B, k, I * V)
+        torch.sum(weights.unflatten(2, (count, vocabulary)), dim=2, out=tokens[:, chosen])
         of_weights = (of_beams[:, chosen].unsqueeze(3) + of_tokens[:, chosen].unsqueeze(2)).flatten(2)
         of_weights.addcmul_(of_means[:, chosen], given.scores.unsqueeze(1))
         of_total += weighing.of_scores(given, chosen, alpha, weights, of_weights)

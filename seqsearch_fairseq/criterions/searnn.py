@@ -137,8 +137,8 @@ class SearnnConfig(SearchCriterionConfig):
         default="model",
         metadata={
             "help": "type that roll-outs multiply in: the model's own (model), or bfloat16, which is faster on "
-            "processors and GPUs with instructions for it, and changes which token some roll-outs choose. A "
-            "model trained with --fp16, --bf16 or --amp keeps its own"
+            "processors and GPUs with instructions for it (and slower on others), and changes which token some "
+            "roll-outs choose. A model trained with --fp16, --bf16 or --amp keeps its own"
         },
     )
 

@@ -5,7 +5,7 @@ import sys
 import torch
 from torch import nn
 
-from seqsearch_fairseq.adapters import FairseqStep, attends_to_shared_rows, check_decoder, encode
+from seqsearch_fairseq.adapters import FairseqStep, check_decoder, encode
 from seqsearch_fairseq.algorithms.soft_decoding import DecodeOptions, soft_decode
 from seqsearch_fairseq.errors import UsageError
 
@@ -117,7 +117,6 @@ class SoftBeamGenerator(nn.Module):
             length_penalty=self.length_penalty,
             normalise=self.normalise,
             lengths=net_input["src_lengths"] if self.one_label_a_word else None,
-            rows_share=attends_to_shared_rows(self.model.decoder),
         )
         if prefix_tokens is not None:
             prefix_tokens = prefix_tokens.masked_fill(prefix_tokens == self.pad, -1)

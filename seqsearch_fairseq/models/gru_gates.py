@@ -14,6 +14,8 @@ The product, and what it is added to, may be in a narrower type than the states.
 import torch
 from torch import Tensor, nn
 
+from seqsearch_fairseq.algorithms.products import filled
+
 TABLE = 1024  # vocabularies up to this size are in the table from the beginning; of others what was looked up
 BLOCK = 1024  # rows that are worked on at once
 
@@ -59,31 +61,40 @@ class Gates:
         """
         new, of_sentence = states.new_empty(len(tokens), self.size), memory
         if one_state:
-            of_sentence = states.new_zeros(len(states), 4 * self.size, dtype=self.products)
+            of_sentence = states.new_zeros(self._lines(len(states)), 4 * self.size, dtype=self.products)
             if memory is not None:
-                of_sentence[:, self.size :] = memory
+                of_sentence[: len(states), self.size :] = memory
             self._add_product(of_sentence, states)
         for start in range(0, len(tokens), BLOCK):
             rows = slice(start, start + BLOCK)
-            now = self._tokens.look_up(tokens[rows], out=self._buffer("now", tokens[rows], 4, self.products))
+            count = len(tokens[rows])
+            lines = self._buffer("now", self._lines(count), 4, self.products)
+            now = self._tokens.look_up(tokens[rows], out=lines[:count])
             if of_sentence is not None:
-                given = self._buffer("given", tokens[rows], of_sentence.size(1) // self.size, self.products)
+                given = self._buffer("given", count, of_sentence.size(1) // self.size, self.products)
                 now[:, -given.size(1) :] += torch.index_select(of_sentence, 0, sentence[rows], out=given)
             if one_state:
-                before = self._buffer("before", tokens[rows], 1, states.dtype)
+                before = self._buffer("before", count, 1, states.dtype)
                 torch.index_select(states, 0, sentence[rows], out=before)
             else:
                 before = states[rows]
-                self._add_product(now, before)
+                self._add_product(lines, before)
             if self.products != states.dtype:
-                now = self._buffer("wide", tokens[rows], 4, states.dtype).copy_(now)
+                now = self._buffer("wide", count, 4, states.dtype).copy_(now)
             self._gate(now, before, out=new[rows])
         return new
 
     def _add_product(self, now: Tensor, states: Tensor) -> None:
-        """Add what the states (n, D) give to the first three parts of `now` (n, 4 D)."""
+        """Add what the states (n, D) give to the first three parts of `now` (`_lines(n)`, 4 D)."""
         first = now[:, : 3 * self.size]
-        torch.addmm(first, states.to(self.products), self._of_hidden, out=first)
+        if self.products != states.dtype:
+            rounded = self._buffer("rounded", len(now), 1, self.products)
+            rounded[: len(states)] = states
+            states = rounded
+        torch.addmm(first, states, self._of_hidden, out=first)
+
+    def _lines(self, rows: int) -> int:
+        return rows if self.products == self.embedding.dtype else filled(rows)
 
     def _gate(self, now: Tensor, before: Tensor, out: Tensor) -> None:
         of_hidden, both, candidate = now.split([self.size, 2 * self.size, self.size], dim=1)
@@ -91,12 +102,12 @@ class Gates:
         fast_tanh_of_half_(candidate.addcmul_(reset, of_hidden))
         torch.lerp(candidate, before, update, out=out)
 
-    def _buffer(self, name: str, rows: Tensor, parts: int, dtype: torch.dtype) -> Tensor:
-        """Memory that is used again: (n, parts * D)."""
+    def _buffer(self, name: str, rows: int, parts: int, dtype: torch.dtype) -> Tensor:
+        """Memory that is used again: (rows, parts * D)."""
         held, width = self._buffers.get((name, dtype)), parts * self.size
-        if held is None or held.numel() < len(rows) * width:
-            held = self._buffers[name, dtype] = self._of_hidden.new_empty(len(rows) * width, dtype=dtype)
-        return held[: len(rows) * width].view(len(rows), width)
+        if held is None or held.numel() < rows * width:
+            held = self._buffers[name, dtype] = self._of_hidden.new_empty(rows * width, dtype=dtype)
+        return held[: rows * width].view(rows, width)
 
 
 class TokenTable:

@@ -3,8 +3,8 @@
 The recurrence is in `gru_gates.py`. The attention works on a rectangle of rows, and its number of source positions is
 filled up to a multiple of `LANES`: products and softmax over a few columns are several times faster then.
 
-Products may be made in a narrower type than the states. The attention's scores are not: a rounding of these changes
-the roll-outs more than of all other products.
+Products with weights may be made in a narrower type than the states. Those of the attention are not: they are small,
+and rounding its scores changes more roll-outs than rounding all others.
 """
 
 from collections.abc import Callable
@@ -15,17 +15,20 @@ import torch
 from torch import Tensor
 
 from seqsearch_fairseq.algorithms.best_token import LANES, best_by, output_maximum
+from seqsearch_fairseq.algorithms.products import Product
 from seqsearch_fairseq.algorithms.ragged import lay_out
 from seqsearch_fairseq.algorithms.step import OutputLayer, State
 from seqsearch_fairseq.models.gru_gates import Gates, fast_tanh_of_half_
+
+LEAST = 128  # units from which on this product in a narrower type saves more than rounding to it costs
 
 
 class Attention(NamedTuple):
     """Features are tanh(states @ weight + the mean value), all doubled but the keys; see `attention_gru.py`."""
 
-    weight: Tensor  # (D, D) in the type of products
+    weight: Product  # (D, D)
     keys: Tensor  # (B, D, S)
-    values: Tensor  # (B, S, D) in the type of products, with the bias in each: the mean has it once
+    values: Tensor  # (B, S, D) with the bias in each: the mean has it once
     padding: Tensor  # (B, 1, S) bool
 
     @classmethod
@@ -36,17 +39,17 @@ class Attention(NamedTuple):
         surplus, pad = -keys.size(1) % LANES, torch.nn.functional.pad
         keys, values = (pad(rows, (0, 0, 0, surplus)) for rows in (keys, 2 * (values + bias)))
         padding = pad(padding, (0, surplus), value=True).unsqueeze(1)
-        weight, values = (2 * weight.t()).to(products), values.to(products)
-        return cls(weight, keys.transpose(1, 2).contiguous(), values, padding)
+        product = Product(2 * weight.t(), products if len(weight) >= LEAST else weight.dtype)
+        return cls(product, keys.transpose(1, 2).contiguous(), values, padding)
 
     def narrow(self, sentences: Tensor) -> "Attention":
         keys, values, padding = (rows.index_select(0, sentences) for rows in (self.keys, self.values, self.padding))
         return self._replace(keys=keys, values=values, padding=padding)
 
     def mean(self, queries: Tensor) -> Tensor:
-        """The mean value under the attention of each query: (B, K, D) from (B, K, D), in the type of products."""
+        """The mean value under the attention of each query: (B, K, D) from (B, K, D)."""
         scores = torch.bmm(queries, self.keys).masked_fill_(self.padding, float("-inf"))
-        return torch.bmm(torch.softmax(scores, dim=2).to(self.values.dtype), self.values)
+        return torch.bmm(torch.softmax(scores, dim=2), self.values)
 
 
 class GRURows:
@@ -68,8 +71,7 @@ class GRURows:
         queries = states if layout.is_full else states.index_select(0, layout.fill)
         mean = attention.mean(queries.view(len(layout.sentences), -1, states.size(1))).flatten(0, 1)
         mean = mean if layout.is_full else mean.index_select(0, layout.rows)
-        doubled = torch.addmm(mean, states.to(mean.dtype), attention.weight, out=mean)
-        return fast_tanh_of_half_(doubled.to(states.dtype))
+        return fast_tanh_of_half_(attention.weight.add_to(mean, states))
 
 
 class GRUStep:
@@ -88,6 +90,7 @@ class GRUStep:
     """
 
     has_noise = False
+    rows_share = True
 
     def __init__(
         self,

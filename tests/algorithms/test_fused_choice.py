@@ -43,7 +43,10 @@ class Decoder(TorchRecurrence):
         return torch.log_softmax(logits, dim=1) if self.normalized else logits
 
     def plain(self) -> "Decoder":
-        return type(self)(self.weights, self.start_h, self.start_c, self.normalized, known=False)
+        """The same in the plain form, with K rows for each sentence in all steps."""
+        decoder = type(self)(self.weights, self.start_h, self.start_c, self.normalized, known=False)
+        decoder.rows_share = False
+        return decoder
 
 
 class Problem(NamedTuple):
