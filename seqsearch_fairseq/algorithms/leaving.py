@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from seqsearch_fairseq.algorithms.step import State, Step
+from seqsearch_fairseq.algorithms.step import State, Step, narrowed
 
 SHARE = 8  # sentences leave when they are one in so many, or more
 
@@ -47,16 +47,11 @@ class Searched:
         ended = [place for place, steps in enumerate(self._steps) if steps <= t]
         kept, gone = (torch.tensor(places, device=inputs.device) for places in (stay, ended))
         self._left.append(Leaver(self.sentences[gone], tuple(part[gone] for part in found)))
-        width = len(inputs) // count
-        rows = (width * kept.unsqueeze(1) + torch.arange(width, device=kept.device)).flatten()
-        self.step, shared = self.step.narrow(kept, state.shared)
-        self.sentences, self.lengths, self._steps = (
-            self.sentences[kept],
-            self.lengths[kept],
-            self.lengths[kept].tolist(),
-        )
-        state = state.reorder(rows)._replace(shared=shared)
-        return state, inputs.index_select(0, rows), tuple(part[kept] for part in found)
+        self.step, state = narrowed(self.step, state, kept, count)
+        self.sentences, self.lengths = self.sentences[kept], self.lengths[kept]
+        self._steps = self.lengths.tolist()
+        inputs = inputs.unflatten(0, (count, -1))[kept].flatten(0, 1)
+        return state, inputs, tuple(part[kept] for part in found)
 
     def in_batch(self, part: Tensor, others: Tensor) -> Tensor:
         """`part` (b, K) in the places of its sentences, `others` (B, K) in all others."""

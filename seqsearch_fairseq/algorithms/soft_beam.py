@@ -81,6 +81,7 @@ def soft_beam(
     batch, width = lengths.numel(), beam_size
     first = 1 if step.rows_share else width  # before the first step all beams of a sentence are the same
     last_steps = set(lengths.tolist())
+    # An observer sees all sentences. Without gradient a narrowed step may read nothing but tokens (`Step.inputs_of`).
     searched = Searched(step, lengths, may_leave=torch.is_grad_enabled() and observe is None)
     unmoved = torch.arange(width, device=lengths.device).expand(batch, -1)
     live = first_live(batch, first, lengths.device)

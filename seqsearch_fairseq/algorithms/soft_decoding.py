@@ -15,7 +15,7 @@ from seqsearch_fairseq.algorithms.hard_beam import check_search_arguments, first
 from seqsearch_fairseq.algorithms.masking import masked_topk
 from seqsearch_fairseq.algorithms.relaxations import check_relaxation
 from seqsearch_fairseq.algorithms.selection import Selection, only_candidate, select
-from seqsearch_fairseq.algorithms.step import State, Step, first_inputs
+from seqsearch_fairseq.algorithms.step import Step, first_inputs, narrowed
 
 
 class Hypothesis(NamedTuple):
@@ -94,7 +94,7 @@ def soft_decode(step: Step, options: DecodeOptions, prefix: Tensor | None = None
         if len(left) == 0:
             break
         if len(left) < len(going) and rows_share:
-            step, state = _narrow(step, state, left)
+            step, state = narrowed(step, state, left, len(going))
             sentences, wanted, total, allowed = (part[left] for part in (sentences, wanted, total, allowed))
         elif len(left) < len(going):  # the choice for the others is made, and not read
             allowed = torch.where(going.view(-1, 1, 1), allowed, only_candidate(live[:1], options.candidates))
@@ -168,14 +168,6 @@ def _end(t: int, sentences: Tensor, total: Tensor, allowed: Tensor, wanted: Tens
     taken = ends & (ends.cumsum(dim=1) <= wanted.unsqueeze(1))
     owners = sentences.unsqueeze(1).expand_as(taken)
     return _Ended(taken, owners, torch.full_like(owners, t), top.indices // vocabulary, top.values)
-
-
-def _narrow(step: Step, state: State, left: Tensor) -> tuple[Step, State]:
-    """Only the sentences at the places `left` are searched from here on."""
-    rows = next(iter(state.tensors.values())).size(0) // step.batch_size
-    order = (rows * left.unsqueeze(1) + torch.arange(rows, device=left.device)).flatten()
-    step, shared = step.narrow(left, state.shared)
-    return step, state.reorder(order)._replace(shared=shared)
 
 
 def _column(chosen: Selection, sentences: Tensor, batch: int) -> _Column:

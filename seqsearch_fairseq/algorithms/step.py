@@ -146,6 +146,14 @@ def first_inputs(step: Step, beam_size: int) -> Tensor:
     return step.embedding[step.bos].expand(step.batch_size * beam_size, -1)
 
 
+def narrowed(step: Step, state: State, sentences: Tensor, batch: int) -> tuple[Step, State]:
+    """The decoder for some of `batch` sentences, those at the places (b,), and their rows of a state."""
+    rows = next(iter(state.tensors.values())).size(0) // batch  # of a sentence
+    order = (rows * sentences.unsqueeze(1) + torch.arange(rows, device=sentences.device)).flatten()
+    step, shared = step.narrow(sentences, state.shared)
+    return step, state.reorder(order)._replace(shared=shared)
+
+
 def _mix_rows(weights: Tensor, rows: Tensor) -> Tensor:
     batch, width, beams = weights.shape
     if beams == 1:

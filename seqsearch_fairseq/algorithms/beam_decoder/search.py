@@ -108,11 +108,12 @@ def _frame(
     states = keys.index_select(0, best).floor_divide_(problem.graph.place_count)
     states -= sentences * problem.reading.state_limit
     beam = Beam(sentences, places, states, totals.index_select(0, best))
-    arcs = (_best_arcs if best_arcs else _all_arcs)(merger, found, own, kept, best, totals[:count])
-    return Frame(beam, arcs, inside)
+    if best_arcs:
+        return Frame(beam, _best_arcs(merger, found, own, best, totals), inside)
+    return Frame(beam, _all_arcs(merger, found, own, best, kept), inside)
 
 
-def _all_arcs(merger: Merger, found: Candidates, own: Tensor, kept: Tensor, best: Tensor, totals: Tensor) -> Arcs:
+def _all_arcs(merger: Merger, found: Candidates, own: Tensor, best: Tensor, kept: Tensor) -> Arcs:
     """To the hypotheses that `best` (H,) of the candidates stand for."""
     through = kept.index_select(0, own).nonzero().view(-1)  # (A,) candidates
     ranks = torch.empty_like(own).scatter_(0, best, merger.count(len(best)))  # elsewhere nobody looks
@@ -124,7 +125,7 @@ def _all_arcs(merger: Merger, found: Candidates, own: Tensor, kept: Tensor, best
     )
 
 
-def _best_arcs(merger: Merger, found: Candidates, own: Tensor, kept: Tensor, best: Tensor, totals: Tensor) -> Arcs:
+def _best_arcs(merger: Merger, found: Candidates, own: Tensor, best: Tensor, totals: Tensor) -> Arcs:
     """To each hypothesis the largest, of equal ones the first, where merging is by `max`."""
     count = len(own)
     places = torch.where(found.scores == totals.index_select(0, own), merger.count(count), count)
